@@ -1,0 +1,91 @@
+"""gristmill: raw text to a trained GPT-2.
+
+    documents ──► Tokenizer ──► Packer ──► ConstantLengthDataset ──► Trainer ──► checkpoint ──► generate
+     (corpus)   train, measure   EOS-join,   order, lanes, state      DDP, eval    HF format     sample
+                encode           chop
+
+Names load on first use, so that `import gristmill` costs little and works without torch and `datasets`:
+a name that needs an extra says which one when it is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gristmill.corpus import take as take
+    from gristmill.dataset import ConstantLengthDataset as ConstantLengthDataset
+    from gristmill.errors import (
+        BadDocumentError as BadDocumentError,
+        CheckpointError as CheckpointError,
+        ConfigError as ConfigError,
+        EmptyCorpusError as EmptyCorpusError,
+        GristmillError as GristmillError,
+        MissingColumnError as MissingColumnError,
+        MissingExtraError as MissingExtraError,
+        ResumeError as ResumeError,
+        SourceError as SourceError,
+        TokenizerError as TokenizerError,
+        UnsupportedTokenizerError as UnsupportedTokenizerError,
+    )
+    from gristmill.metrics import (
+        TokenizerReport as TokenizerReport,
+        estimate_chars_per_token as estimate_chars_per_token,
+        measure_tokenizer as measure_tokenizer,
+    )
+    from gristmill.packing import (
+        Ledger as Ledger,
+        PackedBlocks as PackedBlocks,
+        Packer as Packer,
+        pack as pack,
+    )
+    from gristmill.tokenizer import TokenBatch as TokenBatch, Tokenizer as Tokenizer
+    from gristmill.tokenizer_training import train_tokenizer as train_tokenizer
+    from gristmill.train.model import model_size as model_size
+
+    __version__: str
+
+# public name -> the module that defines it, in the order of the flow
+_HOME = {
+    "take": "corpus",
+    "Tokenizer": "tokenizer",
+    "TokenBatch": "tokenizer",
+    "train_tokenizer": "tokenizer_training",
+    "measure_tokenizer": "metrics",
+    "TokenizerReport": "metrics",
+    "estimate_chars_per_token": "metrics",
+    "pack": "packing",
+    "Packer": "packing",
+    "PackedBlocks": "packing",
+    "Ledger": "packing",
+    "ConstantLengthDataset": "dataset",
+    "model_size": "train.model",
+    "GristmillError": "errors",
+    "TokenizerError": "errors",
+    "UnsupportedTokenizerError": "errors",
+    "BadDocumentError": "errors",
+    "MissingColumnError": "errors",
+    "EmptyCorpusError": "errors",
+    "SourceError": "errors",
+    "ConfigError": "errors",
+    "ResumeError": "errors",
+    "CheckpointError": "errors",
+    "MissingExtraError": "errors",
+    "__version__": "_native",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gristmill' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"gristmill.{home}"), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))
