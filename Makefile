@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Sources whose change means that the extension has to be built again.
 RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml pyproject.toml
+# A failing command in a pipe fails the target.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport VIRTUAL_ENV
 
@@ -50,8 +53,13 @@ rust-lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# The sum over all test binaries is printed; an ignored test counts as skipped and fails the target.
 rust-test:
-	cargo test --workspace --locked
+	@mkdir -p target
+	cargo test --workspace --locked 2>&1 | tee target/rust-test.log
+	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+	  END { printf "Rust tests: %d passed, %d failed, %d ignored\n", passed, failed, ignored; \
+	        exit !(passed > 0 && failed == 0 && ignored == 0) }' target/rust-test.log
 
 python-lint: $(VENV)/.test
 	$(BIN)/ruff check .
