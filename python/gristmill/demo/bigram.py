@@ -110,18 +110,19 @@ class BigramModel:
             num_bytes=int(np.asarray(token_byte_lengths, dtype=np.int64)[following].sum()),
         )
 
-    def _probability(self, previous: NDArray[np.int64], following: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _probability(self, previous: NDArray[Any], following: NDArray[Any]) -> NDArray[np.float64]:
         codes = previous * self.vocab_size + following
-        interpolated = self._backoff_mass[previous] * self._continuation[following]
+        interpolated: NDArray[np.float64] = self._backoff_mass[previous] * self._continuation[following]
         if not len(self._codes):
             return interpolated
         place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         counts = np.where(self._codes[place] == codes, self._counts[place], 0)
-        return np.maximum(counts - self.discount, 0) / self._context_counts[previous] + interpolated
+        interpolated += np.maximum(counts - self.discount, 0) / self._context_counts[previous]
+        return interpolated
 
     def _pairs(
         self, blocks: NDArray[Any], num_valid: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """The (previous, following) ids of all predicted positions, flat."""
         if blocks.ndim != 2:
             raise ValueError(f"blocks have shape {blocks.shape} (expected two dimensions: blocks, ids)")

@@ -20,12 +20,12 @@ import hashlib
 import importlib.metadata
 import json
 import sysconfig
-import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gristmill import durable
+from gristmill.documents import read_python_source
 from gristmill.errors import EmptyCorpusError
 
 MEGABYTE = 1_000_000
@@ -88,8 +88,8 @@ class CorpusFigures:
             return f"{name:<12}{files:>7,} files  {num_bytes / MEGABYTE:>7.2f} MB  {packages:>5,} packages"
 
         left_out = (
-            f"left out: {self.duplicate_files:,} files whose text was already there, {self.copied_files:,} of "
-            f"the validation part that mostly copy training files, {self.undecodable_files:,} that cannot be decoded"
+            f"left out: {self.duplicate_files:,} files whose text was already there, {self.copied_files:,} "
+            f"validation files that mostly copy training files, {self.undecodable_files:,} not decodable"
         )
         return "\n".join(
             [
@@ -188,20 +188,6 @@ def find_packages() -> Iterator[_Package]:
         yield from _packages_under(Path(folder), owners, prefix="")
 
 
-def read_source(path: Path) -> str | None:
-    """Decode a Python file as it declares (PEP 263), line ends as `\\n`; None where that fails.
-
-    Texts that UTF-8 cannot hold (an escape codec may produce lone surrogates) count as undecodable too.
-    """
-    try:
-        with tokenize.open(path) as file:
-            text = file.read()
-        text.encode("utf-8")
-    except (OSError, SyntaxError, UnicodeError, LookupError):
-        return None
-    return text
-
-
 class _Reader:
     """Reads packages, leaves out repeated texts, and counts what it leaves out."""
 
@@ -215,7 +201,7 @@ class _Reader:
         files: list[SourceFile] = []
         room = self.largest_package_bytes
         for path in package.files:
-            text = read_source(path)
+            text = read_python_source(path)
             if text is None:
                 self.num_undecodable += 1
                 continue

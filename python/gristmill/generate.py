@@ -1,0 +1,224 @@
+"""Sampling text from trained models, side by side.
+
+A model is a folder in the Hugging Face format, as the trainer exports it. Only local files are read, only
+safetensors, and no code from the folder runs.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gristmill.errors import ConfigError, TokenizerError, require_extra
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How to sample.
+
+    Attributes:
+        num_return_sequences: completions of each prompt.
+        max_new_tokens: tokens of one completion at most; it ends earlier at the EOS token.
+        temperature: above 0 samples (higher is wilder); 0 takes the likeliest token every time.
+        top_k: sample among this many likeliest tokens (0: all).
+        top_p: sample among the likeliest tokens that have this much probability together (1: all).
+        seed: the same seed gives the same completions of one model on one machine.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    num_return_sequences: int = 1
+    max_new_tokens: int = 64
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, is_valid, expected in (
+            ("num_return_sequences", self.num_return_sequences >= 1, "1 or more"),
+            ("max_new_tokens", self.max_new_tokens >= 1, "1 or more"),
+            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
+            ("top_k", self.top_k >= 0, "0 or more, 0 for all"),
+            ("top_p", 0 < self.top_p <= 1, "above 0, at most 1"),
+            ("seed", 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+        ):
+            if not is_valid:
+                raise ConfigError(f"{name} is {getattr(self, name)!r} (expected {expected})")
+
+
+@dataclass(frozen=True)
+class Completions:
+    """The completions of one prompt by one model.
+
+    Attributes:
+        model: the model's folder, as given.
+        num_parameters: its size, tied weights counted once.
+        prompt: the text that was given.
+        texts: what the model wrote after it, without special tokens.
+    """
+
+    model: str
+    num_parameters: int
+    prompt: str
+    texts: tuple[str, ...]
+
+
+def sample_text(
+    model_folders: str | Path | Sequence[str | Path],
+    prompts: str | Sequence[str],
+    options: SamplingOptions | None = None,
+) -> list[Completions]:
+    """Let models complete prompts: one `Completions` for each prompt and model, prompts outermost.
+
+    An empty prompt starts a new document (from the EOS token that stands between documents).
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ConfigError: a folder is missing or holds no model; a prompt and `max_new_tokens` exceed the context.
+        TokenizerError: the model has no tokenizer beside it, or a prompt is empty and there is no EOS token.
+
+    Example:
+        >>> for completions in sample_text("runs/small/model", "def main("):  # doctest: +SKIP
+        ...     print(completions.num_parameters, completions.texts[0])
+    """
+    options = options or SamplingOptions()
+    if isinstance(model_folders, str | Path):
+        model_folders = [model_folders]
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    models = [_Model(folder) for folder in model_folders]
+    return [
+        Completions(str(model.folder), model.num_parameters, prompt, model.complete(prompt, options))
+        for prompt in prompts
+        for model in models
+    ]
+
+
+def format_side_by_side(completions: Sequence[Completions], width: int = 100) -> str:
+    """Lay completions out for reading: one prompt a section, one model a column.
+
+    Example:
+        >>> print(format_side_by_side([Completions("small", 1_200_000, "def ", ("main():",))], width=40))
+        prompt: 'def '
+          small (1.2 million parameters)
+          1  def main():
+    """
+    sections = []
+    for prompt in dict.fromkeys(item.prompt for item in completions):
+        group = [item for item in completions if item.prompt == prompt]
+        columns = [_column(item, (width - 2) // len(group) - 2) for item in group]
+        height = max(map(len, columns))
+        rows = []
+        for row in range(height):
+            cells = [column[row] if row < len(column) else "" for column in columns]
+            widths = [max(map(len, column)) for column in columns]
+            padded = (cell.ljust(cell_width) for cell, cell_width in zip(cells, widths, strict=True))
+            rows.append(("  " + "  ".join(padded)).rstrip())
+        sections.append("\n".join([f"prompt: {prompt!r}", *rows]))
+    return "\n\n".join(sections)
+
+
+def format_size(num_parameters: int) -> str:
+    """Write a number of parameters in words: `1.2 million parameters`."""
+    for unit, name in ((10**9, "billion "), (10**6, "million "), (10**3, "thousand ")):
+        if num_parameters >= unit:
+            return f"{num_parameters / unit:.1f} {name}parameters"
+    return f"{num_parameters} parameters"
+
+
+def _column(item: Completions, width: int) -> list[str]:
+    lines = textwrap.wrap(f"{item.model} ({format_size(item.num_parameters)})", width)
+    for number, text in enumerate(item.texts, start=1):
+        margin = f"{number}  "
+        for line in (item.prompt + text).expandtabs(4).splitlines() or [""]:
+            # Code keeps its own line breaks; only a line too long for the column is cut.
+            for start in range(0, max(len(line), 1), max(width - 3, 1)):
+                lines.append(margin + line[start : start + max(width - 3, 1)])
+                margin = "   "
+    return lines
+
+
+class _Model:
+    """One loaded model with its tokenizer."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "config.json").is_file():
+            what = "holds no config.json" if self.folder.is_dir() else "does not exist"
+            raise ConfigError(
+                f"model folder {str(folder)!r} {what} (expected a folder that the trainer exported)"
+            )
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ModuleNotFoundError as error:
+            raise require_extra(error.name or "torch", "train", "sampling text") from error
+        from gristmill.train.model import model_size
+
+        self._torch = torch
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        self.tokenizer: Any
+        self.model: Any
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
+        except (OSError, ValueError) as error:
+            raise TokenizerError(
+                f"model folder {str(folder)!r} has no readable tokenizer: {error}"
+            ) from error
+        try:
+            self.model = AutoModelForCausalLM.from_pretrained(str(self.folder), use_safetensors=True, **local)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"model folder {str(folder)!r} has no readable model: {error}") from error
+        self.model.eval()
+        self.num_parameters = model_size(self.model)
+
+    def complete(self, prompt: str, options: SamplingOptions) -> tuple[str, ...]:
+        torch = self._torch
+        ids = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        eos_token_id = self.model.config.eos_token_id
+        if not ids:
+            if eos_token_id is None:
+                raise TokenizerError(
+                    f"{self.folder}: an empty prompt needs an EOS token to start from (none there)"
+                )
+            ids = [eos_token_id]
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        if context is not None and len(ids) + options.max_new_tokens > context:
+            raise ConfigError(
+                f"the prompt {textwrap.shorten(prompt, 40)!r} has {len(ids)} tokens, max_new_tokens is "
+                f"{options.max_new_tokens} (expected at most {context} together, the context of {self.folder})"
+            )
+        # Greedy completions are all alike: one is made and repeated.
+        is_greedy = options.temperature == 0
+        sampling: dict[str, Any] = {"do_sample": False}
+        if not is_greedy:
+            sampling = {
+                "do_sample": True,
+                "temperature": options.temperature,
+                "top_k": options.top_k,
+                "top_p": options.top_p,
+                "num_return_sequences": options.num_return_sequences,
+            }
+        input_ids = torch.tensor([ids])
+        with torch.random.fork_rng(), torch.inference_mode():  # the caller's random state is left alone
+            torch.manual_seed(options.seed)
+            output = self.model.generate(
+                input_ids,
+                attention_mask=torch.ones_like(input_ids),
+                max_new_tokens=options.max_new_tokens,
+                pad_token_id=self.model.config.pad_token_id
+                if self.model.config.pad_token_id is not None
+                else eos_token_id,
+                **sampling,
+            )
+        written = output[:, len(ids) :].tolist()
+        texts = [
+            self.tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for row in written
+        ]
+        return tuple(texts * options.num_return_sequences if is_greedy else texts)
