@@ -6,6 +6,16 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Encoder",
+    "MetricCounters",
+    "Packer",
+    "__version__",
+    "check_texts",
+    "derive_seed",
+    "permutation",
+]
+
 __version__: str
 
 @final

@@ -1,0 +1,93 @@
+//! Everything that can go wrong in the core, as data. The bindings turn it into Python exceptions in one place.
+
+use std::fmt;
+
+/// What went wrong, with the offending values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The JSON of a tokenizer cannot be read, or contradicts itself.
+    InvalidTokenizer {
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// The tokenizer is sound, but this engine does not cover it.
+    UnsupportedTokenizer {
+        /// Why not, for a reader who knows tokenizers and not this crate.
+        reason: String,
+    },
+    /// A code point that Unicode 14 does not assign: its class has to come from outside
+    /// (see `Encoder::set_unicode_rest`). Nothing of the call took effect.
+    UnicodeRestNeeded {
+        /// The first such code point met.
+        code_point: u32,
+    },
+    /// An id that is no token of the vocabulary.
+    UnknownId {
+        /// The id.
+        id: i64,
+        /// The largest id there is (or fits).
+        max: u32,
+    },
+    /// The caller asked for the end of a long call. Nothing of the call took effect.
+    Cancelled,
+    /// Offsets that do not cut the given ids into documents.
+    InvalidOffsets {
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// An option with a value outside of its range.
+    InvalidOption {
+        /// Name of the option.
+        name: &'static str,
+        /// The value given.
+        value: u64,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Documents were pushed after the end of the corpus.
+    PackerFinished,
+    /// A saved position that does not belong to this packer or to these documents.
+    InvalidResume {
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+/// Result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidTokenizer { reason } => write!(f, "the tokenizer cannot be read: {reason}"),
+            Self::UnsupportedTokenizer { reason }
+            | Self::InvalidOffsets { reason }
+            | Self::InvalidResume { reason } => f.write_str(reason),
+            Self::UnicodeRestNeeded { code_point } => {
+                write!(f, "U+{code_point:04X} is not assigned in Unicode 14: its class has to be asked for")
+            }
+            Self::UnknownId { id, max } => {
+                write!(f, "id {id} is not in the vocabulary (expected one of its ids, the largest is {max})")
+            }
+            Self::Cancelled => f.write_str("the call was cancelled"),
+            Self::InvalidOption { name, value, expected } => {
+                write!(f, "{name} is {value} (expected {expected})")
+            }
+            Self::PackerFinished => {
+                f.write_str("the packer is finished and takes no more documents (expected: a new packer)")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Shorthand for the most frequent variant of the loader.
+pub(crate) fn invalid(reason: impl Into<String>) -> Error {
+    Error::InvalidTokenizer { reason: reason.into() }
+}
+
+/// Shorthand for what the loader recognises and does not cover.
+pub(crate) fn unsupported(reason: impl Into<String>) -> Error {
+    Error::UnsupportedTokenizer { reason: reason.into() }
+}

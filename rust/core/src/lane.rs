@@ -1,0 +1,140 @@
+//! One lane of a packer: its undelivered tokens and the documents they belong to.
+
+use std::collections::VecDeque;
+use std::iter::Sum;
+
+use crate::error::{Error, Result};
+use crate::packer::LanePosition;
+
+/// Sums over documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// How many documents.
+    pub documents: u64,
+    /// Their bytes of UTF-8.
+    pub bytes: u64,
+    /// Their tokens, one EOS each counted.
+    pub tokens: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+        self.tokens += other.tokens;
+    }
+}
+
+impl Sum for Totals {
+    fn sum<S: Iterator<Item = Self>>(all: S) -> Self {
+        all.fold(Self::default(), |mut sum, totals| {
+            sum.add(totals);
+            sum
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Lane<I> {
+    /// Undelivered tokens are `tokens[delivered..]`.
+    tokens: Vec<I>,
+    delivered: usize,
+    /// Documents that are not wholly delivered; the first one has the number `position.document`.
+    documents: VecDeque<Totals>,
+    position: LanePosition,
+}
+
+impl<I: Copy> Lane<I> {
+    pub(crate) fn new(lane: u64) -> Self {
+        Self::resumed(LanePosition { document: lane, ..LanePosition::default() })
+    }
+
+    /// A lane whose next document is `position.document`, `position.offset` tokens of it delivered before.
+    pub(crate) fn resumed(position: LanePosition) -> Self {
+        Self { tokens: Vec::new(), delivered: 0, documents: VecDeque::new(), position }
+    }
+
+    pub(crate) fn position(&self) -> LanePosition {
+        self.position
+    }
+
+    /// Undelivered tokens.
+    pub(crate) fn num_tokens(&self) -> usize {
+        self.tokens.len() - self.delivered
+    }
+
+    /// All documents this lane ever got.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = self.position.before;
+        self.documents.iter().for_each(|document| totals.add(*document));
+        totals
+    }
+
+    /// Whether a document of `num_tokens` (EOS counted) may be pushed: after a resume, the one that was cut must
+    /// be as long as what was delivered of it.
+    pub(crate) fn check(&self, document: u64, num_tokens: u64, num_lanes: u64) -> Result<()> {
+        let LanePosition { offset, .. } = self.position;
+        if document == self.position.document && self.documents.is_empty() && offset >= num_tokens {
+            return Err(Error::InvalidResume {
+                reason: format!(
+                    "document {document} of lane {} has {num_tokens} tokens, but {offset} of it were delivered \
+                     before (expected the same documents and tokenizer)",
+                    document % num_lanes
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the corpus may end before `next_document`: a resumed lane must have got back what it stood at.
+    pub(crate) fn check_end(&self, next_document: u64, num_lanes: u64) -> Result<()> {
+        let LanePosition { document, offset, .. } = self.position;
+        if self.documents.is_empty() && (offset > 0 || document >= next_document + num_lanes) {
+            return Err(Error::InvalidResume {
+                reason: format!(
+                    "lane {} stood at document {document}, {offset} tokens into it, but the corpus ends after \
+                     {next_document} documents (expected the same documents)",
+                    document % num_lanes
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Append a document and EOS. Returns how many of its tokens were left out as delivered before; a document
+    /// before the lane's position is left out whole, and was counted before.
+    pub(crate) fn push(&mut self, document: u64, ids: &[I], eos: I, num_bytes: u64, num_lanes: u64) -> u64 {
+        let expected = self.position.document + self.documents.len() as u64 * num_lanes;
+        if document < expected {
+            return 0;
+        }
+        let skipped = if self.documents.is_empty() { self.position.offset } else { 0 };
+        self.documents.push_back(Totals { documents: 1, bytes: num_bytes, tokens: ids.len() as u64 + 1 });
+        let first = usize::try_from(skipped).unwrap_or(usize::MAX).min(ids.len());
+        self.tokens.extend_from_slice(&ids[first..]);
+        self.tokens.push(eos);
+        skipped
+    }
+
+    /// Hand the next `num_tokens` to `take`, and move the position on.
+    pub(crate) fn deliver(&mut self, num_tokens: usize, num_lanes: u64, take: impl FnOnce(&[I])) {
+        let end = self.delivered + num_tokens;
+        take(&self.tokens[self.delivered..end]);
+        self.delivered = end;
+        // Moving the rest to the front at every block would cost O(n²); this way each token moves about once.
+        if self.delivered * 2 >= self.tokens.len() {
+            self.tokens.drain(..self.delivered);
+            self.delivered = 0;
+        }
+        let position = &mut self.position;
+        position.offset += num_tokens as u64;
+        while let Some(document) =
+            self.documents.front().copied().filter(|first| position.offset >= first.tokens)
+        {
+            position.offset -= document.tokens;
+            position.document += num_lanes;
+            position.before.add(document);
+            self.documents.pop_front();
+        }
+    }
+}

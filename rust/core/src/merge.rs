@@ -1,0 +1,116 @@
+//! Stage 3: merge the bytes of one piece into tokens.
+//!
+//! The meaning, in one sentence: while some adjacent pair has a rank, merge the pair of lowest rank, the
+//! leftmost of equals (`naive` below is just that). Three forms of it, chosen by the length of the piece:
+//!
+//! ```text
+//! up to 64 bytes    short     one array of ranks, leftmost minimum, O(n²) with a tiny constant
+//! up to 4,096       queue     linked symbols and a priority queue, O(n log n)
+//! longer            windows   chunks merged alone, then mended at the seams, O(n) in memory and time
+//! ```
+
+mod queue;
+mod short;
+mod windows;
+
+use rustc_hash::FxHashMap;
+
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::id::TokenId;
+use crate::vocabulary::Vocabulary;
+
+/// Rank and product of each pair that merges.
+#[derive(Debug, Clone)]
+pub struct MergeTable {
+    byte_ids: [u32; 256],
+    /// `left << 32 | right` to `rank << 32 | merged`: comparing two values compares their ranks.
+    pairs: FxHashMap<u64, u64>,
+    /// Length in bytes by id, 0 where there is no token.
+    lengths: Vec<u32>,
+}
+
+/// No rank: larger than every value in the table.
+const NO_MERGE: u64 = u64::MAX;
+
+/// Working memory of the merges, kept between pieces.
+#[derive(Debug, Default)]
+pub struct MergeScratch {
+    queue: queue::QueueScratch,
+    tokens: Vec<u32>,
+    window: Vec<u32>,
+}
+
+impl MergeTable {
+    /// Index the merges of a vocabulary.
+    #[must_use]
+    pub fn new(vocabulary: &Vocabulary) -> Self {
+        let ranked = vocabulary.merges().iter().zip(0_u64..);
+        // A pair that stands twice in the list keeps its last rank, as in `tokenizers`.
+        let pairs = ranked
+            .map(|(merge, rank)| (pair_key(merge.left, merge.right), rank << 32 | u64::from(merge.merged)))
+            .collect();
+        let length =
+            |id| u32::try_from(vocabulary.token_bytes(id).map_or(0, <[u8]>::len)).unwrap_or(u32::MAX);
+        Self {
+            byte_ids: *vocabulary.byte_ids(),
+            pairs,
+            lengths: (0..=vocabulary.max_token_id()).map(length).collect(),
+        }
+    }
+
+    /// Append the tokens of `piece` to `ids`. A long piece looks at `cancel` on its way.
+    pub fn merge_into<I: TokenId>(
+        &self,
+        piece: &[u8],
+        scratch: &mut MergeScratch,
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        if piece.len() > windows::CHUNK {
+            return windows::merge(self, piece, scratch, ids, cancel);
+        }
+        let MergeScratch { queue, tokens, .. } = scratch;
+        tokens.clear();
+        self.merge_whole(piece, queue, tokens);
+        ids.extend(tokens.iter().map(|&id| I::from_u32(id)));
+        Ok(())
+    }
+
+    /// Merge at one go, in memory proportional to the piece.
+    fn merge_whole(&self, piece: &[u8], scratch: &mut queue::QueueScratch, tokens: &mut Vec<u32>) {
+        if piece.len() <= short::MAX_LENGTH {
+            short::merge(self, piece, tokens);
+        } else {
+            queue::merge(self, piece, scratch, tokens);
+        }
+    }
+
+    /// `rank << 32 | merged` of a pair, or `NO_MERGE`.
+    #[inline]
+    fn pair(&self, left: u32, right: u32) -> u64 {
+        self.pairs.get(&pair_key(left, right)).copied().unwrap_or(NO_MERGE)
+    }
+
+    #[inline]
+    fn byte_id(&self, byte: u8) -> u32 {
+        self.byte_ids[usize::from(byte)]
+    }
+
+    #[inline]
+    fn length(&self, id: u32) -> usize {
+        self.lengths.get(id as usize).map_or(0, |&length| length as usize)
+    }
+}
+
+#[inline]
+fn pair_key(left: u32, right: u32) -> u64 {
+    u64::from(left) << 32 | u64::from(right)
+}
+
+/// The product of a merge, from its value in the table.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // the low half, by construction
+fn merged_id(value: u64) -> u32 {
+    value as u32
+}

@@ -1,0 +1,86 @@
+//! Orders that are pure functions of a seed: derived seeds and keyed permutations.
+//!
+//! Saved states of a run depend on every bit of this file: change nothing without a new version of the state.
+
+/// 2^64 divided by the golden ratio, the step of `SplitMix64`.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Feistel rounds. Four make a permutation that looks random on large domains; small ones want more.
+const ROUNDS: usize = 12;
+/// Smallest domain, 2^8: on the few bits that a short length needs, Feistel rounds reach too few permutations.
+const MIN_BITS: u32 = 8;
+
+/// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014): a bijection of 64 bits that mixes them well.
+fn mix(mut word: u64) -> u64 {
+    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}
+
+/// Hash (seed, purpose, epoch, index) to a seed below 2^63. Unlike `seed + epoch`, neighbouring arguments share
+/// nothing.
+#[must_use]
+pub fn derive_seed(seed: u64, purpose: &str, epoch: u64, index: u64) -> u64 {
+    let mut state = 0;
+    let mut absorb = |word: u64| state = mix(state ^ mix(word.wrapping_add(GOLDEN))).wrapping_add(GOLDEN);
+    absorb(seed);
+    absorb(purpose.len() as u64);
+    for chunk in purpose.as_bytes().chunks(8) {
+        absorb(chunk.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)));
+    }
+    absorb(epoch);
+    absorb(index);
+    mix(state) >> 1
+}
+
+/// A keyed permutation of `0..length`: a Feistel network on the next power of two, walked until it is inside
+/// (Black and Rogaway 2002). No array: any place is computed alone.
+#[derive(Debug, Clone)]
+pub struct Permutation {
+    length: u64,
+    left_bits: u32,
+    right_bits: u32,
+    keys: [u64; ROUNDS],
+}
+
+impl Permutation {
+    /// The permutation of `0..length` that `key` chooses.
+    #[must_use]
+    pub fn new(key: u64, length: u64) -> Self {
+        let bits = (u64::BITS - length.saturating_sub(1).leading_zeros()).max(MIN_BITS);
+        let keys = std::array::from_fn(|round| mix(key.wrapping_add(GOLDEN.wrapping_mul(round as u64 + 1))));
+        Self { length, left_bits: bits / 2, right_bits: bits - bits / 2, keys }
+    }
+
+    /// The element at `place`, `None` outside of `0..length`.
+    ///
+    /// The domain is less than twice the length (or 256), so few steps of the walk are needed.
+    #[must_use]
+    pub fn get(&self, place: u64) -> Option<u64> {
+        if place >= self.length {
+            return None;
+        }
+        let mut element = self.step(place);
+        // The walk is a cycle that holds `place`, which is inside: it comes back inside.
+        while element >= self.length {
+            element = self.step(element);
+        }
+        Some(element)
+    }
+
+    /// All elements in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        (0..self.length).filter_map(|place| self.get(place))
+    }
+
+    /// One pass of the network: each round changes one half by a function of the other, so it can be undone.
+    fn step(&self, word: u64) -> u64 {
+        let low = |word: u64, bits: u32| word & ((1 << bits) - 1);
+        let mut left = word >> self.right_bits;
+        let mut right = low(word, self.right_bits);
+        for pair in self.keys.chunks_exact(2) {
+            left ^= low(mix(right ^ pair[0]), self.left_bits);
+            right ^= low(mix(left ^ pair[1]), self.right_bits);
+        }
+        left << self.right_bits | right
+    }
+}

@@ -1,0 +1,111 @@
+//! Work on documents in scoped threads, with an eye on the caller's wish to stop.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+
+/// Asked now and then on the calling thread; `true` ends the call.
+pub type Interrupted<'a> = &'a mut dyn FnMut() -> bool;
+
+/// Below this many bytes a call is done before a thread would have started, or a user could press Ctrl-C.
+const INLINE_BYTES: usize = 1 << 16;
+/// A worker takes documents of about this many bytes at a time: long enough that the counter costs nothing,
+/// short enough that the last worker does not keep the others waiting.
+const RANGE_BYTES: usize = 1 << 18;
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// Run `work` over consecutive ranges of `texts` on up to `num_threads` threads; results in order.
+///
+/// `start` gives a worker its state, `finish` takes it back. The first error (by range) ends the call.
+pub(crate) fn for_each_range<S, R: Send>(
+    texts: &[&str],
+    num_threads: usize,
+    interrupted: Interrupted<'_>,
+    start: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, Range<usize>, &Cancel) -> Result<R> + Sync,
+    finish: impl Fn(S) + Sync,
+) -> Result<Vec<R>> {
+    let cancel = Cancel::default();
+    let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
+    if num_bytes <= INLINE_BYTES {
+        let mut state = start();
+        let result = work(&mut state, 0..texts.len(), &cancel);
+        finish(state);
+        return result.map(|result| vec![result]);
+    }
+    // One worker needs no cut: its one result is the answer, without a copy.
+    let ranges = if num_threads <= 1 { vec![0..texts.len()] } else { ranges(texts) };
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut state = start();
+        let mut results = Vec::new();
+        while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = work(&mut state, range.clone(), &cancel);
+            let failed = result.is_err();
+            results.push((range.start, result));
+            if failed {
+                cancel.cancel();
+                break;
+            }
+        }
+        finish(state);
+        results
+    };
+
+    let num_workers = num_threads.clamp(1, ranges.len().max(1));
+    let mut results = thread::scope(|scope| {
+        // Never sent on: it closes when the last worker is gone, by its end or by a panic.
+        let (alive, all_gone) = mpsc::channel::<()>();
+        let workers: Vec<_> = (0..num_workers)
+            .map(|_| {
+                let alive = alive.clone();
+                scope.spawn(|| {
+                    let _alive = alive;
+                    worker()
+                })
+            })
+            .collect();
+        drop(alive);
+        while all_gone.recv_timeout(POLL_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if interrupted() {
+                cancel.cancel();
+            }
+        }
+        let mut results = Vec::with_capacity(ranges.len());
+        for worker in workers {
+            results.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        results
+    });
+    results.sort_unstable_by_key(|(start, _)| *start);
+    // A worker stopped by another's error says `Cancelled`; the error itself is the one to tell.
+    if let Some((_, Err(error))) =
+        results.iter().find(|(_, result)| matches!(result, Err(error) if *error != Error::Cancelled))
+    {
+        return Err(error.clone());
+    }
+    if results.len() < ranges.len() {
+        return Err(Error::Cancelled);
+    }
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Cut into ranges of at least `RANGE_BYTES`, or of one long document.
+fn ranges(texts: &[&str]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let (mut start, mut num_bytes) = (0, 0);
+    for (index, text) in texts.iter().enumerate() {
+        num_bytes += text.len();
+        if num_bytes >= RANGE_BYTES || index + 1 == texts.len() {
+            ranges.push(start..index + 1);
+            (start, num_bytes) = (index + 1, 0);
+        }
+    }
+    ranges
+}

@@ -1,0 +1,49 @@
+//! Calls of the core without the GIL.
+
+use gristmill_core::encoder::Encoder;
+use gristmill_core::unicode::{Class, ClassRange};
+use gristmill_core::{Error, Result};
+use pyo3::prelude::*;
+
+use crate::errors::to_python;
+
+/// Run `work` without the GIL. It gets the question "interrupted?", which takes the GIL for a moment and lets
+/// Python's signal handlers run; what they raise (`KeyboardInterrupt`) ends the call.
+///
+/// At the first code point that Unicode 14 does not assign, the installed `tokenizers` is asked and the work is
+/// done again: the core leaves nothing half done behind. That happens once per encoder.
+pub(crate) fn without_gil<R: Send>(
+    py: Python<'_>,
+    encoder: &Encoder,
+    mut work: impl FnMut(&mut dyn FnMut() -> bool) -> Result<R> + Send,
+) -> PyResult<R> {
+    loop {
+        let mut raised = None;
+        let result = py.detach(|| {
+            work(&mut || {
+                raised = Python::attach(|py| py.check_signals().err());
+                raised.is_some()
+            })
+        });
+        if let Some(error) = raised {
+            return Err(error);
+        }
+        match result {
+            Err(Error::UnicodeRestNeeded { .. }) => encoder.set_unicode_rest(&class_ranges(py)?),
+            result => return result.map_err(|error| to_python(py, &error)),
+        }
+    }
+}
+
+/// The classes of all code points, from the installed `tokenizers`.
+fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
+    let ranges: Vec<(u32, u32, u8)> =
+        py.import("gristmill._unicode")?.getattr("class_ranges")?.call0()?.extract()?;
+    let class = |number| match number {
+        0 => Class::Letter,
+        1 => Class::Number,
+        2 => Class::Space,
+        _ => Class::Other,
+    };
+    Ok(ranges.into_iter().map(|(first, last, number)| (first, last, class(number))).collect())
+}

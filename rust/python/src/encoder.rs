@@ -1,0 +1,125 @@
+//! `Encoder`: texts to ids.
+
+use gristmill_core::cancel::Cancel;
+use gristmill_core::encoder as core;
+use gristmill_core::id::TokenId;
+use numpy::{Element, PyArray1, PyArrayDescr};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::arrays::IdArray;
+use crate::calls::without_gil;
+use crate::errors::{bad_document, guard, to_python};
+use crate::texts;
+
+/// Own byte-level BPE encoder, immutable, safe to share between threads.
+#[pyclass(frozen, module = "gristmill._native")]
+pub(crate) struct Encoder {
+    pub(crate) core: core::Encoder,
+    /// All ids fit 16 bits.
+    narrow: bool,
+}
+
+type Batch<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>, Vec<(usize, String)>);
+
+impl Encoder {
+    fn encode_as<'py, I: TokenId + Element>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // One text needs no batch around it, unless it is long enough to be interrupted.
+        let ids = if text.len() <= SHORT_TEXT {
+            without_gil(py, &self.core, |_| {
+                let mut scratch = self.core.take_scratch();
+                let mut ids: Vec<I> = Vec::with_capacity(text.len() / 3 + 1);
+                let result = self.core.encode_into(text, &mut scratch, &mut ids, &Cancel::default());
+                self.core.keep_scratch(scratch);
+                result.map(|()| ids)
+            })?
+        } else {
+            without_gil(py, &self.core, |interrupted| self.core.encode_batch::<I>(&[text], 1, interrupted))?
+                .ids
+        };
+        Ok(PyArray1::from_vec(py, ids).into_any())
+    }
+
+    fn encode_batch_as<'py, I: TokenId + Element>(
+        &self,
+        py: Python<'py>,
+        texts: texts::Texts<'_>,
+        num_threads: usize,
+    ) -> PyResult<Batch<'py>> {
+        let encoded = without_gil(py, &self.core, |interrupted| {
+            self.core.encode_batch::<I>(&texts.good, num_threads, interrupted)
+        })?;
+        let ids = PyArray1::from_vec(py, encoded.ids).into_any();
+        Ok((ids, PyArray1::from_vec(py, encoded.offsets), texts.bad))
+    }
+}
+
+/// Bytes that are encoded before anyone could press Ctrl-C.
+const SHORT_TEXT: usize = 1 << 16;
+
+#[pymethods]
+impl Encoder {
+    /// Read a `tokenizer.json`.
+    #[staticmethod]
+    fn from_json(py: Python<'_>, tokenizer_json: &str) -> PyResult<Self> {
+        guard(|| {
+            let core = py
+                .detach(|| core::Encoder::from_json(tokenizer_json))
+                .map_err(|error| to_python(py, &error))?;
+            let narrow = core.vocabulary().max_token_id() <= <u16 as TokenId>::MAX;
+            Ok(Self { core, narrow })
+        })
+    }
+
+    /// uint16 where the largest id fits, else uint32.
+    #[getter]
+    fn id_dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyArrayDescr> {
+        if self.narrow { numpy::dtype::<u16>(py) } else { numpy::dtype::<u32>(py) }
+    }
+
+    /// The ids of one text.
+    fn encode<'py>(&self, py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| {
+            let text = texts::read_one(text)?.map_err(|reason| bad_document(py, 0, &reason))?;
+            if self.narrow { self.encode_as::<u16>(py, text) } else { self.encode_as::<u32>(py, text) }
+        })
+    }
+
+    /// The ids of many texts, one after the other, their offsets, and the bad texts that were left out.
+    fn encode_batch<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        num_threads: usize,
+        skip_bad: bool,
+    ) -> PyResult<Batch<'py>> {
+        guard(|| {
+            let objects = texts::objects(texts)?;
+            let texts = texts::read_or_refuse(&objects, skip_bad)?;
+            if self.narrow {
+                self.encode_batch_as::<u16>(py, texts, num_threads)
+            } else {
+                self.encode_batch_as::<u32>(py, texts, num_threads)
+            }
+        })
+    }
+
+    /// The bytes that ids stand for; special tokens as their text.
+    fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        guard(|| {
+            let ids = IdArray::new("ids", ids)?.to_numbers();
+            let bytes = self.core.vocabulary().decode(ids).map_err(|error| to_python(py, &error))?;
+            Ok(PyBytes::new(py, &bytes))
+        })
+    }
+
+    /// The bytes of one token, None where no token has this id.
+    fn token_bytes<'py>(&self, py: Python<'py>, token_id: i64) -> Option<Bound<'py, PyBytes>> {
+        let bytes = u32::try_from(token_id).ok().and_then(|id| self.core.vocabulary().token_bytes(id));
+        bytes.map(|bytes| PyBytes::new(py, bytes))
+    }
+}

@@ -1,0 +1,221 @@
+//! `Packer`: documents to blocks. Packing itself is a copy, so it is done under the GIL, which keeps pushes whole.
+
+use gristmill_core::Totals;
+use gristmill_core::id::TokenId;
+use gristmill_core::packer::{self as core, LanePosition};
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arrays::{self, IdArray, contiguous, integers};
+use crate::calls::without_gil;
+use crate::encoder::Encoder;
+use crate::errors::{guard, to_python};
+use crate::texts;
+
+/// Joins documents with EOS and chops them into blocks, in `num_lanes` lanes.
+#[pyclass(module = "gristmill._native")]
+pub(crate) struct Packer(Typed);
+
+enum Typed {
+    Narrow(core::Packer<u16>),
+    Wide(core::Packer<u32>),
+}
+
+/// Do the same with a packer of either type.
+macro_rules! with_packer {
+    ($typed:expr, $packer:ident => $body:expr) => {
+        match $typed {
+            Typed::Narrow($packer) => $body,
+            Typed::Wide($packer) => $body,
+        }
+    };
+}
+
+type Position = (u64, u64, u64, u64, u64);
+type Finished<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
+
+#[pymethods]
+impl Packer {
+    #[new]
+    #[pyo3(signature = (seq_length, eos_token_id, wide, num_lanes=1))]
+    fn new(
+        py: Python<'_>,
+        seq_length: usize,
+        eos_token_id: u32,
+        wide: bool,
+        num_lanes: usize,
+    ) -> PyResult<Self> {
+        guard(|| {
+            let typed = if wide {
+                core::Packer::new(seq_length, eos_token_id, num_lanes).map(Typed::Wide)
+            } else {
+                core::Packer::new(seq_length, eos_token_id, num_lanes).map(Typed::Narrow)
+            };
+            typed.map(Self).map_err(|error| to_python(py, &error))
+        })
+    }
+
+    /// Encode and append documents; returns the bad ones that were left out.
+    fn push_texts<'py>(
+        slf: &Bound<'py, Self>,
+        encoder: &Bound<'py, Encoder>,
+        texts: &Bound<'py, PyAny>,
+        num_threads: usize,
+        skip_bad: bool,
+    ) -> PyResult<Vec<(usize, String)>> {
+        guard(|| {
+            let py = slf.py();
+            let objects = texts::objects(texts)?;
+            let texts = texts::read_or_refuse(&objects, skip_bad)?;
+            let num_bytes = lengths(&texts.good);
+            let encoder = &encoder.get().core;
+            // Encoded before the packer is touched: an interrupted call leaves it as it was, and two threads that
+            // push at once do so one after the other.
+            let narrow = matches!(slf.borrow().0, Typed::Narrow(_));
+            let result = if narrow {
+                let max = encoder.vocabulary().max_token_id();
+                core::fitting::<u16>(i64::from(max)).map_err(|error| to_python(py, &error))?;
+                let encoded = without_gil(py, encoder, |interrupted| {
+                    encoder.encode_batch::<u16>(&texts.good, num_threads, interrupted)
+                })?;
+                match &mut slf.borrow_mut().0 {
+                    Typed::Narrow(packer) => {
+                        packer.push_documents(&encoded.ids, &encoded.offsets, &num_bytes)
+                    }
+                    Typed::Wide(_) => Ok(()), // a packer does not change its type
+                }
+            } else {
+                let encoded = without_gil(py, encoder, |interrupted| {
+                    encoder.encode_batch::<u32>(&texts.good, num_threads, interrupted)
+                })?;
+                match &mut slf.borrow_mut().0 {
+                    Typed::Wide(packer) => packer.push_documents(&encoded.ids, &encoded.offsets, &num_bytes),
+                    Typed::Narrow(_) => Ok(()),
+                }
+            };
+            result.map(|()| texts.bad).map_err(|error| to_python(py, &error))
+        })
+    }
+
+    /// Append documents that were encoded elsewhere.
+    fn push_documents(
+        &mut self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        offsets: &Bound<'_, PyAny>,
+        num_bytes: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        guard(|| {
+            let ids = IdArray::new("ids", ids)?;
+            let offsets = integers("offsets", offsets)?;
+            let num_bytes = integers("num_bytes", num_bytes)?;
+            match &mut self.0 {
+                Typed::Narrow(packer) => push(py, packer, &ids, &offsets, &num_bytes),
+                Typed::Wide(packer) => push(py, packer, &ids, &offsets, &num_bytes),
+            }
+        })
+    }
+
+    /// How many blocks can be taken now without leaving one out.
+    #[getter]
+    fn num_ready_blocks(&self) -> usize {
+        with_packer!(&self.0, packer => packer.num_ready_blocks())
+    }
+
+    /// Up to `max_blocks` ready blocks, `(n, seq_length)`.
+    fn take_blocks<'py>(&mut self, py: Python<'py>, max_blocks: usize) -> PyResult<Bound<'py, PyAny>> {
+        guard(|| {
+            with_packer!(&mut self.0, packer => {
+                let ids = packer.take_blocks(max_blocks);
+                Ok(arrays::blocks(py, ids, packer.seq_length())?.into_any())
+            })
+        })
+    }
+
+    /// All remaining blocks, `(n, seq_length)`, and the number of real ids in each, `(n,)`.
+    fn finish<'py>(&mut self, py: Python<'py>, pad_token_id: Option<u32>) -> PyResult<Finished<'py>> {
+        guard(|| {
+            with_packer!(&mut self.0, packer => {
+                let blocks = packer.finish(pad_token_id).map_err(|error| to_python(py, &error))?;
+                let ids = arrays::blocks(py, blocks.ids, packer.seq_length())?.into_any();
+                Ok((ids, PyArray1::from_vec(py, blocks.num_valid)))
+            })
+        })
+    }
+
+    /// For each lane: document number, tokens of it delivered, and documents, bytes, tokens before it.
+    fn lane_positions(&self) -> Vec<Position> {
+        let positions = with_packer!(&self.0, packer => packer.lane_positions());
+        let flat = |LanePosition { document, offset, before }| {
+            (document, offset, before.documents, before.bytes, before.tokens)
+        };
+        positions.into_iter().map(flat).collect()
+    }
+
+    /// Go on where another packer stood.
+    // By value: the bindings hand over a list made for this call.
+    #[allow(clippy::needless_pass_by_value)]
+    fn resume(
+        &mut self,
+        py: Python<'_>,
+        next_block: u64,
+        next_document: u64,
+        positions: Vec<Position>,
+    ) -> PyResult<()> {
+        let positions: Vec<LanePosition> = positions
+            .iter()
+            .map(|&(document, offset, documents, bytes, tokens)| LanePosition {
+                document,
+                offset,
+                before: Totals { documents, bytes, tokens },
+            })
+            .collect();
+        with_packer!(&mut self.0, packer => packer.resume(next_block, next_document, &positions))
+            .map_err(|error| to_python(py, &error))
+    }
+
+    /// Number of the next block to be taken.
+    #[getter]
+    fn next_block(&self) -> u64 {
+        with_packer!(&self.0, packer => packer.next_block())
+    }
+
+    /// Number that the next pushed document gets.
+    #[getter]
+    fn next_document(&self) -> u64 {
+        with_packer!(&self.0, packer => packer.next_document())
+    }
+
+    /// The account so far, by name.
+    #[getter]
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counters = with_packer!(&self.0, packer => packer.counters());
+        let named = PyDict::new(py);
+        named.set_item("documents", counters.totals.documents)?;
+        named.set_item("bytes", counters.totals.bytes)?;
+        named.set_item("tokens", counters.totals.tokens)?;
+        named.set_item("eos_tokens", counters.eos_tokens)?;
+        named.set_item("tokens_emitted", counters.tokens_emitted)?;
+        named.set_item("tokens_carried", counters.tokens_carried)?;
+        named.set_item("tokens_dropped", counters.tokens_dropped)?;
+        named.set_item("tokens_padding", counters.tokens_padding)?;
+        Ok(named)
+    }
+}
+
+fn push<I: TokenId>(
+    py: Python<'_>,
+    packer: &mut core::Packer<I>,
+    ids: &IdArray<'_>,
+    offsets: &PyReadonlyArray1<'_, i64>,
+    num_bytes: &PyReadonlyArray1<'_, i64>,
+) -> PyResult<()> {
+    packer
+        .push_documents(&ids.to_ids::<I>(py)?, &contiguous(offsets), &contiguous(num_bytes))
+        .map_err(|error| to_python(py, &error))
+}
+
+fn lengths(texts: &[&str]) -> Vec<i64> {
+    texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)).collect()
+}

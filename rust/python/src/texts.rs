@@ -1,0 +1,88 @@
+//! Python objects to `&str`, under the GIL and without a copy where the text is ASCII or `bytes`.
+//!
+//! A `str` that is not ASCII is transcoded by Python once, and the copy stays attached to the object: that is
+//! what the stable ABI offers. Its other form, reading UCS-1/2/4 in the workers, needs one wheel per version.
+
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use crate::errors::bad_document;
+
+/// The texts of a batch, and `(index, reason)` of what is none.
+pub(crate) struct Texts<'a> {
+    pub(crate) good: Vec<&'a str>,
+    pub(crate) bad: Vec<(usize, String)>,
+}
+
+/// The elements of a sequence, held, so that nobody can free them while the GIL is released.
+pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = texts.cast::<PyList>() {
+        return Ok(list.iter().collect());
+    }
+    if let Ok(tuple) = texts.cast::<PyTuple>() {
+        return Ok(tuple.iter().collect());
+    }
+    // A lone text is a sequence too, of one-character texts: surely not what was meant.
+    if texts.is_instance_of::<PyString>() || texts.is_instance_of::<PyBytes>() {
+        return Err(PyTypeError::new_err(format!(
+            "texts is a lone value of type {} (expected a list of texts)",
+            type_name(texts)
+        )));
+    }
+    texts.try_iter()?.collect()
+}
+
+/// Sort good from bad.
+pub(crate) fn read<'a>(objects: &'a [Bound<'_, PyAny>]) -> PyResult<Texts<'a>> {
+    let mut texts = Texts { good: Vec::with_capacity(objects.len()), bad: Vec::new() };
+    for (index, object) in objects.iter().enumerate() {
+        match read_one(object)? {
+            Ok(text) => texts.good.push(text),
+            Err(reason) => texts.bad.push((index, reason)),
+        }
+    }
+    Ok(texts)
+}
+
+/// As `read`, but the first bad one is an error unless `skip_bad`.
+pub(crate) fn read_or_refuse<'a>(objects: &'a [Bound<'_, PyAny>], skip_bad: bool) -> PyResult<Texts<'a>> {
+    let texts = read(objects)?;
+    match texts.bad.first() {
+        Some((index, reason)) if !skip_bad => Err(bad_document(objects[*index].py(), *index, reason)),
+        _ => Ok(texts),
+    }
+}
+
+/// One text, or the reason why it is none. The outer error is Python's own (out of memory).
+pub(crate) fn read_one<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Result<&'a str, String>> {
+    if let Ok(text) = object.cast::<PyString>() {
+        return match text.to_str() {
+            Ok(text) => Ok(Ok(text)),
+            Err(error) => Ok(Err(surrogate_reason(text, error)?)),
+        };
+    }
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(std::str::from_utf8(bytes.as_bytes())
+            .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to())));
+    }
+    if object.is_none() {
+        return Ok(Err("null".to_owned()));
+    }
+    Ok(Err(format!("a value of type {}", type_name(object))))
+}
+
+fn surrogate_reason(text: &Bound<'_, PyString>, error: PyErr) -> PyResult<String> {
+    let py = text.py();
+    if !error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        return Err(error);
+    }
+    let position: usize = error.value(py).getattr("start")?.extract()?;
+    let code_point: u32 =
+        py.import("builtins")?.getattr("ord")?.call1((text.get_item(position)?,))?.extract()?;
+    Ok(format!("a lone surrogate U+{code_point:04X} at character {position}"))
+}
+
+fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "unknown".to_owned(), |name| name.to_string())
+}
