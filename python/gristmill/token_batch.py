@@ -1,0 +1,90 @@
+"""What goes into an encoder and what comes out of it: texts checked, ids of a batch in one piece."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gristmill import _native
+from gristmill.errors import BadDocumentError
+from gristmill.reference import default_num_threads
+
+
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """The ids of a batch of documents, in one piece.
+
+    Attributes:
+        ids: `(num_tokens,)`, uint16 or uint32: all documents behind one another, no EOS between them.
+        offsets: `(num_documents + 1,)`, int64: document i has `ids[offsets[i]:offsets[i + 1]]`.
+        bad: what `on_bad="skip"` left out: `(index in the batch, reason)`. Such texts have no offset.
+
+    Example:
+        >>> batch = TokenBatch(np.array([5, 6, 7], np.uint16), np.array([0, 2, 3]), ())
+        >>> len(batch), batch[1].tolist()
+        (2, [7])
+    """
+
+    ids: NDArray[Any]
+    offsets: NDArray[np.int64]
+    bad: tuple[tuple[int, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"document {position} of a batch of {len(self)}")
+        position %= len(self)
+        return self.ids[self.offsets[position] : self.offsets[position + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[index] for index in range(len(self)))
+
+
+def check_num_threads(num_threads: int | None) -> int:
+    """Return the number of threads to use, all cores for None.
+
+    Raises:
+        ValueError, TypeError: not a whole number of at least 1.
+    """
+    if num_threads is None:
+        return default_num_threads()
+    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
+        raise TypeError(f"num_threads is {num_threads!r} (expected an int of at least 1, or None)")
+    threads = operator.index(num_threads)
+    if threads < 1:
+        raise ValueError(f"num_threads is {threads} (expected at least 1, or None for all cores)")
+    return threads
+
+
+def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return the texts as `str`, and what was left out of them as `(index, reason)`.
+
+    Raises:
+        BadDocumentError: at the first bad one, unless `skip_bad`.
+    """
+    bad = _native.check_texts(texts)
+    if bad and not skip_bad:
+        index, reason = bad[0]
+        raise BadDocumentError("documents", index, reason)
+    left_out = {index for index, _ in bad}
+    return [as_str(text) for index, text in enumerate(texts) if index not in left_out], bad
+
+
+def as_str(text: object) -> str:
+    """Return a text that passed the check as `str`."""
+    return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+
+
+def is_skip(on_bad: str) -> bool:
+    """Return whether bad texts are skipped; refuse what is neither "error" nor "skip"."""
+    if on_bad not in ("error", "skip"):
+        raise ValueError(f'on_bad is {on_bad!r} (expected "error" or "skip")')
+    return on_bad == "skip"
