@@ -1,0 +1,253 @@
+"""The command line: what it prints, its exit statuses, and files of every kind as input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gristmill import __version__
+from gristmill.cli import main
+from gristmill.documents import DocumentFiles, FileFormatError
+from gristmill.errors import EmptyCorpusError, MissingColumnError
+
+TEXTS = ["def one(value):\n    return value\n", "", "x = 'é'\n", "\n".join(f"line {n}" for n in range(50))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, text in enumerate(TEXTS):
+        (tmp_path / f"{number}.py").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def write_jsonl(path: Path, rows: list[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# --- documents from files ---
+
+
+def test_every_kind_of_file_gives_the_same_documents(folder: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    table = write_jsonl(tmp_path / "rows.jsonl", [{"text": text, "path": "p"} for text in TEXTS])
+    parquet.write_table(pyarrow.table({"text": TEXTS}), tmp_path / "rows.parquet")
+    for inputs in ([folder / "[0-9].py"], [table], [tmp_path / "rows.parquet"]):
+        documents = DocumentFiles(inputs)
+        assert list(documents) == TEXTS
+        assert list(documents) == TEXTS  # again
+
+
+def test_a_folder_stands_for_the_files_below_it(folder: Path) -> None:
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "notes.txt").write_bytes(b"notes")
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    documents = DocumentFiles([folder, folder / "0.py"])
+    assert [path.name for path in documents.paths] == ["0.py", "1.py", "2.py", "3.py", "notes.txt"]
+    assert list(documents)[-1] == b"notes"
+
+
+def test_python_files_are_decoded_as_they_declare(tmp_path: Path) -> None:
+    (tmp_path / "latin.py").write_bytes("# coding: latin-1\nx = 'é'\n".encode("latin-1"))
+    (tmp_path / "broken.py").write_bytes(b"x = '\xe9'\n")
+    assert list(DocumentFiles([tmp_path / "latin.py"])) == ["# coding: latin-1\nx = 'é'\n"]
+    assert list(DocumentFiles([tmp_path / "broken.py"])) == [b"x = '\xe9'\n"]  # on_bad judges it
+
+
+@pytest.mark.parametrize(
+    ("lines", "error", "message"),
+    [
+        ('{"text": "a"}\n{"text": \n', FileFormatError, "rows.jsonl, row 1: .*one JSON object a line"),
+        ('["a"]\n', FileFormatError, "rows.jsonl, row 0: a value of type list"),
+        ('{"content": "a"}\n', MissingColumnError, "row 0: no column 'text' .*'content'"),
+    ],
+)
+def test_broken_rows_are_named(tmp_path: Path, lines: str, error: type[Exception], message: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(lines)
+    with pytest.raises(error, match=message):
+        list(DocumentFiles([tmp_path / "rows.jsonl"]))
+
+
+def test_broken_parquet_files_are_named(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(FileFormatError, match=r"broken\.parquet"):
+        list(DocumentFiles([tmp_path / "broken.parquet"]))
+    parquet.write_table(pyarrow.table({"content": TEXTS}), tmp_path / "other.parquet")
+    with pytest.raises(MissingColumnError, match=r"other\.parquet: no column 'text' .*'content'"):
+        list(DocumentFiles([tmp_path / "other.parquet"]))
+
+
+def test_an_input_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    for item in (tmp_path, tmp_path / "missing.py", tmp_path / "*.py"):
+        with pytest.raises(EmptyCorpusError, match="names no file"):
+            DocumentFiles([item])
+
+
+def test_a_row_is_located_in_its_file(folder: Path, tmp_path: Path) -> None:
+    table = write_jsonl(tmp_path / "rows.jsonl", [{"text": text} for text in ("a", "b")])
+    documents = DocumentFiles([folder / "0.py", table, folder / "3.py"])
+    list(documents)
+    assert documents.locate(0) == (str(folder / "0.py"), 0)
+    assert documents.locate(2) == (str(table), 1)
+    assert documents.locate(3) == (str(folder / "3.py"), 0)
+
+
+# --- tokenizer train, tokenizer measure ---
+
+
+def test_train_and_measure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = folder / "tokenizer"
+    arguments = ["tokenizer", "train", str(folder / "*.py"), "--output", str(place), "--vocab-size", "270"]
+    assert main([*arguments, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["vocab_size"] <= 270
+    assert figures["files"] == len(TEXTS)
+    assert (place / "tokenizer.json").is_file()
+
+    assert main(["tokenizer", "measure", str(place), str(folder / "*.py"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["documents"] == len(TEXTS)
+    assert main(["tokenizer", "measure", str(place / "tokenizer.json"), str(folder / "0.py")]) == 0
+    assert "fertility" in capsys.readouterr().out.lower()
+
+
+def test_bad_rows_follow_on_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_jsonl(tmp_path / "good.jsonl", [{"text": text} for text in TEXTS])
+    bad = write_jsonl(tmp_path / "bad.jsonl", [{"text": "a"}, {"text": None}])
+    command = [
+        "tokenizer",
+        "train",
+        str(good),
+        str(bad),
+        "--output",
+        str(tmp_path / "t"),
+        "--vocab-size",
+        "270",
+    ]
+    assert main([*command, "--json"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gristmill: error: {bad}, row 1: null")
+    assert error.count("\n") == 1
+    assert main([*command, "--json", "--on-bad", "skip"]) == 0
+
+
+# --- errors, exit statuses ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tokenizer", "measure", "no-such-folder", __file__], "no-such-folder"),
+        (["tokenizer", "train", "no-such-file.py", "--output", "t"], "'no-such-file.py' names no file"),
+        (["generate", "--model", "no-such-model", "--prompt", "a"], "'no-such-model' does not exist"),
+        (
+            ["generate", "--model", "m", "--prompt", "a", "--top-p", "0"],
+            "top_p is 0.0 (expected above 0, at most 1)",
+        ),
+        (["generate", "--model", "m", "--prompt", "a", "--temperature", "-1"], "temperature is -1.0"),
+        (["demo", "--max-steps", "0"], "max_steps is 0"),
+        (["demo", "--vocab-size", "20"], "vocab_size is 20"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("gristmill: error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["tokenizer"], ["generate"]])
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert "usage: gristmill" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--version"])
+    assert error.value.code == 0
+    assert capsys.readouterr().out == f"gristmill {__version__}\n"
+
+
+def test_interruption_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gristmill.tokenizer_training.train_tokenizer", interrupted)
+    assert main(["tokenizer", "train", str(folder), "--output", str(folder / "t")]) == 130
+    assert capsys.readouterr().err == "gristmill: interrupted\n"
+
+
+def run_module(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gristmill", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_the_module_runs_as_the_command() -> None:
+    assert run_module("--version").stdout == f"gristmill {__version__}\n"
+
+
+def test_tokenizer_commands_need_neither_torch_nor_datasets(folder: Path) -> None:
+    blocked = "".join(
+        f"sys.modules[{name!r}] = None\n" for name in ("torch", "datasets", "pyarrow", "transformers")
+    )
+    arguments = [
+        "tokenizer",
+        "train",
+        str(folder),
+        "--output",
+        str(folder / "t"),
+        "--vocab-size",
+        "270",
+        "--json",
+    ]
+    measure = ["tokenizer", "measure", str(folder / "t"), str(folder / "0.py"), "--json"]
+    code = (
+        f"import sys\n{blocked}from gristmill.cli import main\nsys.exit(main({arguments}) or main({measure}))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+
+    parquet = folder / "rows.parquet"
+    parquet.write_bytes(b"")
+    code = (
+        f"import sys\n{blocked}from gristmill.cli import main\nsys.exit(main({[*measure[:3], str(parquet)]}))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 2
+    assert "pip install 'gristmill[data]'" in run.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    assert (
+        main(["tokenizer", "train", str(folder), "--output", str(folder / "t"), "--vocab-size", "270"]) == 0
+    )
+    command = f"{sys.executable} -m gristmill tokenizer measure {folder / 't'} {folder / '0.py'} | true"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=120)
+    assert run.stderr == ""
