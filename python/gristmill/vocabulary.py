@@ -77,6 +77,11 @@ class Vocabulary:
         return np.dtype(np.uint16 if self._max_token_id <= 0xFFFF else np.uint32)
 
     @property
+    def roles(self) -> dict[str, str]:
+        """The special tokens by role, named as in `transformers`: "eos_token", "pad_token" and so on."""
+        return dict(self._roles)
+
+    @property
     def special_tokens(self) -> frozenset[str]:
         """The texts of all special tokens."""
         return self._special_tokens
