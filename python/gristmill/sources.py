@@ -1,0 +1,271 @@
+"""Where documents come from, behind one interface: read on, say the position, open again at a position.
+
+    documents            seek     what resuming costs
+    list, any Sequence   exact    nothing
+    datasets.Dataset     exact    nothing
+    datasets stream      unit     its current shard is read again from the start (`reshard()`: small ones)
+    any re-iterable      none     everything before the position is read again and thrown away
+    iterator, generator  none     can be read once: no second epoch, no resuming
+
+A position is small JSON: always the number of rows read, and for a stream the stream's own state. So a corpus
+may be resumed through another kind of source, as long as it gives the same rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from gristmill.errors import GristmillError, MissingColumnError, ResumeError, SourceError
+
+Seek = Literal["exact", "unit", "none"]
+Position = dict[str, Any]
+
+_logger = logging.getLogger("gristmill.corpus")
+
+# Rows thrown away at once while skipping.
+_SKIP_ROWS = 1000
+
+
+class SourceReader(ABC):
+    """One pass over a source, possibly from its middle."""
+
+    @abstractmethod
+    def read(self, max_documents: int) -> list[object]:
+        """Return the next raw values, as many as asked unless the end is reached, `[]` at the end."""
+
+    @abstractmethod
+    def position(self) -> Position:
+        """Return where the pass stands, as small JSON: opening the source there reads what comes next."""
+
+
+class DocumentSource(ABC):
+    """A corpus that passes can be opened on.
+
+    Attributes:
+        name: how errors call it.
+        text_column: the column of rows that holds the text; rows that are no mapping are the text.
+        seek: what opening at a position costs; see the table at the head of this module.
+        repeatable: whether a second pass can be opened.
+    """
+
+    seek: Seek
+    repeatable = True
+
+    def __init__(self, name: str, text_column: str) -> None:
+        self.name = name
+        self.text_column = text_column
+
+    @abstractmethod
+    def open(self, position: Position | None = None) -> SourceReader:
+        """Open a pass at the start, or at what a reader's `position()` said.
+
+        Raises:
+            SourceError: the source cannot be read (again, or from there).
+            ResumeError: the source has fewer rows than the position says.
+        """
+
+    def texts(self, rows: Sequence[object], first_row: int) -> list[object]:
+        """Take the text column of rows that are mappings; everything else is its own text."""
+        if not any(isinstance(row, Mapping) for row in rows):
+            return list(rows)
+        return [
+            self._column(row, first_row + index) if isinstance(row, Mapping) else row
+            for index, row in enumerate(rows)
+        ]
+
+    def _column(self, row: Mapping[str, object], number: int) -> object:
+        if self.text_column not in row:
+            raise missing_column(self.name, number, self.text_column, row)
+        return row[self.text_column]
+
+
+class SequenceSource(DocumentSource):
+    """A list, a tuple or any other `Sequence`: read by index."""
+
+    seek: Seek = "exact"
+
+    def __init__(self, documents: Sequence[object], name: str, text_column: str) -> None:
+        super().__init__(name, text_column)
+        self._documents = documents
+
+    def open(self, position: Position | None = None) -> SourceReader:
+        """Open a pass at any row, at no cost."""
+        row = row_of(position)
+        if row > len(self._documents):
+            raise _too_short(self.name, len(self._documents), row)
+        return _SequenceReader(self, row)
+
+    def rows(self, start: int, count: int) -> list[object]:
+        """Return up to `count` texts from row `start` on."""
+        documents = self._documents
+        if isinstance(documents, list | tuple):
+            rows: Sequence[object] = documents[start : start + count]
+        else:
+            rows = [documents[row] for row in range(start, min(start + count, len(documents)))]
+        return self.texts(rows, start)
+
+
+class TableSource(SequenceSource):
+    """A map-style `datasets.Dataset`: read by index, only its text column."""
+
+    def __init__(self, documents: Any, name: str, text_column: str) -> None:
+        if text_column not in documents.column_names:
+            raise missing_column(name, 0, text_column, documents.column_names)
+        super().__init__(documents, name, text_column)
+        self._table = documents.with_format(None).select_columns([text_column])
+
+    def rows(self, start: int, count: int) -> list[object]:
+        """Return up to `count` texts from row `start` on."""
+        return list(self._table[start : start + count][self.text_column])
+
+
+class _SequenceReader(SourceReader):
+    def __init__(self, source: SequenceSource, row: int) -> None:
+        self._source = source
+        self._row = row
+
+    def read(self, max_documents: int) -> list[object]:
+        try:
+            rows = self._source.rows(self._row, max_documents)
+        except Exception as error:
+            raise explained(error, self._source.name, self._row) from error.__cause__
+        self._row += len(rows)
+        return rows
+
+    def position(self) -> Position:
+        return {"row": self._row}
+
+
+class IterableSource(DocumentSource):
+    """An object whose `__iter__` starts anew each time: a position is reached by reading up to it."""
+
+    seek: Seek = "none"
+
+    def __init__(self, documents: Iterable[object], name: str, text_column: str) -> None:
+        super().__init__(name, text_column)
+        self._documents = documents
+
+    def open(self, position: Position | None = None) -> SourceReader:
+        """Open a pass at the start, and read up to the position."""
+        try:
+            reader = _IteratorReader(self, iter(self._documents))
+        except Exception as error:
+            raise explained(error, self.name, 0) from error.__cause__
+        skip_rows(reader, self.name, row_of(position))
+        return reader
+
+
+class IteratorSource(DocumentSource):
+    """An iterator or generator: one pass, no position to come back to."""
+
+    seek: Seek = "none"
+    repeatable = False
+
+    def __init__(self, documents: Iterator[object], name: str, text_column: str) -> None:
+        super().__init__(name, text_column)
+        self._documents = documents
+        self._opened = False
+
+    def open(self, position: Position | None = None) -> SourceReader:
+        """Open the one pass there is."""
+        if position is not None and row_of(position):
+            raise one_pass(self.name, "cannot be resumed")
+        if self._opened:
+            raise one_pass(self.name, "was read before and cannot be read again")
+        self._opened = True
+        return _IteratorReader(self, self._documents)
+
+
+class _IteratorReader(SourceReader):
+    def __init__(self, source: DocumentSource, iterator: Iterator[object]) -> None:
+        self._source = source
+        self._iterator = iterator
+        self._row = 0
+        self._ended = False
+
+    def read(self, max_documents: int) -> list[object]:
+        if self._ended:  # an iterator that ended is never asked again: some would start anew
+            return []
+        rows: list[object] = []
+        try:
+            rows.extend(itertools.islice(self._iterator, max_documents))
+        except Exception as error:
+            raise explained(error, self._source.name, self._row + len(rows)) from error.__cause__
+        self._ended = len(rows) < max_documents
+        texts = self._source.texts(rows, self._row)
+        self._row += len(rows)
+        return texts
+
+    def position(self) -> Position:
+        return {"row": self._row}
+
+
+def skip_rows(reader: SourceReader, name: str, num_rows: int) -> None:
+    """Read and throw away the rows before a position, and say in the log what that cost.
+
+    Raises:
+        ResumeError: the source ends before.
+    """
+    if not num_rows:
+        return
+    started = time.monotonic()
+    skipped = 0
+    while skipped < num_rows:
+        count = len(reader.read(min(_SKIP_ROWS, num_rows - skipped)))
+        if not count:
+            raise _too_short(name, skipped, num_rows)
+        skipped += count
+    _logger.info(
+        "%s cannot seek: %d rows were read again and thrown away in %.1f s",
+        name,
+        num_rows,
+        time.monotonic() - started,
+    )
+
+
+def missing_column(name: str, row: int, column: str, columns: Iterable[object]) -> MissingColumnError:
+    """Build the error for a row that lacks the text column."""
+    found = ", ".join(map(repr, columns)) or "no column"
+    return MissingColumnError(f"{name}, row {row}: no column {column!r} (found {found}; set text_column)")
+
+
+def one_pass(name: str, problem: str) -> SourceError:
+    """Build the error for an iterator that is asked to start again."""
+    return SourceError(
+        f"{name} {problem}: an iterator can be read once (expected a list, a datasets data set, or an object "
+        "whose __iter__ starts anew each time)"
+    )
+
+
+def row_of(position: Position | None) -> int:
+    """Return the number of rows before a position."""
+    return 0 if position is None else int(position["row"])
+
+
+def _too_short(name: str, num_rows: int, row: int) -> ResumeError:
+    return ResumeError(
+        f"{name} has {num_rows} rows, but the state stands at row {row} (expected the source that the state "
+        "was saved with)"
+    )
+
+
+def explained(error: Exception, name: str, row: int) -> Exception:
+    """Return what to raise for an exception of a source: itself, with a note that says where it came up.
+
+    A stray StopIteration would end our loops as if the corpus had ended there; it becomes a SourceError.
+    """
+    if isinstance(error, StopIteration):
+        problem = SourceError(
+            f"{name}, row {row}: reading raised StopIteration where no iterator ends (expected a row, or an "
+            "exception that says what is wrong)"
+        )
+        problem.__cause__ = error
+        return problem
+    if not isinstance(error, GristmillError):
+        error.add_note(f"while gristmill read {name}, row {row}")
+    return error

@@ -1,0 +1,172 @@
+"""Streams of `datasets` as a source of documents.
+
+A stream keeps its place in objects that its copies share, so each pass gets a chain of its own, built anew by
+the public `shard(num_shards=1, index=0)`. A pass starts at the start whatever the stream at hand was told by
+`load_state_dict`, and however far somebody else has read it.
+
+The stream's own state is exact for every chain that was tried (files, generators, tables, `map`, `filter`,
+`take`, `skip`, `repeat`, `batch`, interleaved, concatenated, split by node), with two exceptions. They are
+resumed by counting rows, which is exact, too, but reads everything before again:
+
+- `.shuffle(buffer_size=...)` loses what its buffer held;
+- before datasets 5.2, a stream that was resumed reports its first state for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gristmill.errors import SourceError
+from gristmill.sources import (
+    DocumentSource,
+    Position,
+    Seek,
+    SourceReader,
+    explained,
+    missing_column,
+    row_of,
+    skip_rows,
+)
+
+_logger = logging.getLogger("gristmill.corpus")
+
+# Rows that are fetched at once: one by one, a row costs about ten times as much.
+_BATCH_ROWS = 128
+_SHUFFLE_BUFFERS = frozenset({"BufferShuffledExamplesIterable"})
+
+
+class StreamSource(DocumentSource):
+    """A `datasets.IterableDataset`, read in the epoch that it was set to when it was handed in.
+
+    `seek` is "unit": the state names a shard and a row in it, and the shard is read from its start to there.
+    """
+
+    def __init__(self, documents: Any, name: str, text_column: str) -> None:
+        super().__init__(name, text_column)
+        columns = documents.column_names
+        if columns is not None and text_column not in columns:
+            raise missing_column(name, 0, text_column, columns)
+        self._documents = documents
+        self._epoch = int(documents.epoch)
+        self._has_columns = columns is not None
+        self.seek: Seek = "none" if _has_shuffle_buffer(documents) else "unit"
+
+    def open(self, position: Position | None = None) -> SourceReader:
+        """Open a pass at the start, or at a position, through the stream's state where that is exact."""
+        state = None if position is None else position.get("stream")
+        if position is None or state is None or self.seek == "none":
+            reader = _StreamReader(self)
+            skip_rows(reader, self.name, row_of(position))
+            return reader
+        return _StreamReader(self, position)
+
+    def new_stream(self) -> Any:
+        """Build a chain of its own, at its start, that gives Python values of the text column."""
+        stream = self._documents.shard(num_shards=1, index=0).with_format(None)
+        if self._has_columns:
+            stream = stream.select_columns([self.text_column])
+        stream.set_epoch(self._epoch)
+        return stream
+
+
+class _StreamReader(SourceReader):
+    """Reads batches; its position is the state before the batch at hand, and how much of that is used up."""
+
+    def __init__(self, source: StreamSource, position: Position | None = None) -> None:
+        self._source = source
+        self._stream = source.new_stream()
+        self._first_state = self._state = _plain(self._stream.state_dict(), source.name)
+        self._row = row_of(position)
+        self._batch: list[object] = []
+        self._used = 0
+        self._keeps_place = source.seek != "none"
+        self._resumed = position is not None
+        to_drop = 0
+        if position is not None:
+            self._state = position["stream"]
+            # A state of another epoch would be ignored without a word.
+            self._stream.set_epoch(self._state["epoch"])
+            self._stream.load_state_dict(self._state)
+            to_drop = int(position["used"])
+        self._batches: Iterator[Mapping[str, list[object]]] = self._stream.iter(batch_size=_BATCH_ROWS)
+        self._next_state = self._state
+        while to_drop and self._fetch():
+            self._used = min(to_drop, len(self._batch))
+            to_drop -= self._used
+
+    def read(self, max_documents: int) -> list[object]:
+        texts: list[object] = []
+        while len(texts) < max_documents:
+            if self._used == len(self._batch) and not self._fetch():
+                break
+            part = self._batch[self._used : self._used + max_documents - len(texts)]
+            texts += part
+            self._used += len(part)
+            self._row += len(part)
+        return texts
+
+    def position(self) -> Position:
+        position: Position = {"row": self._row}
+        if self._keeps_place:
+            used_up = self._used == len(self._batch)
+            position["stream"] = self._next_state if used_up else self._state
+            position["used"] = 0 if used_up else self._used
+        return position
+
+    def _fetch(self) -> bool:
+        """Get the next batch; False at the end."""
+        self._state = self._next_state
+        self._batch, self._used = [], 0
+        try:
+            batch = next(self._batches, None)
+        except Exception as error:
+            raise explained(error, self._source.name, self._row) from error.__cause__
+        if batch is None:
+            self._batches = iter(())
+            return False
+        self._batch = self._column(batch)
+        self._next_state = _plain(self._stream.state_dict(), self._source.name)
+        if self._resumed and self._next_state == self._first_state:
+            self._keeps_place = False
+            _logger.warning(
+                "%s forgets its place once it was resumed (datasets before 5.2); the next time, rows are "
+                "counted",
+                self._source.name,
+            )
+        self._resumed = False
+        return True
+
+    def _column(self, batch: Mapping[str, list[object]]) -> list[object]:
+        if self._source.text_column not in batch:
+            raise missing_column(self._source.name, self._row, self._source.text_column, batch)
+        return list(batch[self._source.text_column])
+
+
+def _has_shuffle_buffer(stream: Any) -> bool:
+    """Whether a link of the chain is a shuffle buffer; also where the chain cannot be looked at."""
+    links = [getattr(stream, "_ex_iterable", None)]
+    while links:
+        link = links.pop()
+        if link is None or type(link).__name__ in _SHUFFLE_BUFFERS:
+            return True
+        links += list(getattr(link, "ex_iterables", None) or [])
+        if getattr(link, "ex_iterable", None) is not None:
+            links.append(link.ex_iterable)
+    return False
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Copy a state as JSON has it: some links put numpy values into theirs."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part, name) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, name) for part in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist(), name)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise SourceError(
+        f"{name}: its state holds a value of type {type(value).__name__} (expected numbers, texts, lists)"
+    )
