@@ -6,13 +6,16 @@ safetensors, and no code from the folder runs.
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import ConfigError, TokenizerError, require_extra
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,20 @@ def _column(item: Completions, width: int) -> list[str]:
     return lines
 
 
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers import utils
+
+    logging: Any = utils.logging
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
+
+
 class _Model:
     """One loaded model with its tokenizer."""
 
@@ -164,6 +181,11 @@ class _Model:
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self.tokenizer: Any
         self.model: Any
+        # AutoTokenizer makes an empty one, without a word, where there are no files for it.
+        if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
+            raise TokenizerError(
+                f"model folder {str(folder)!r} has no tokenizer (expected a tokenizer.json in it)"
+            )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
         except (OSError, ValueError) as error:
@@ -171,7 +193,10 @@ class _Model:
                 f"model folder {str(folder)!r} has no readable tokenizer: {error}"
             ) from error
         try:
-            self.model = AutoModelForCausalLM.from_pretrained(str(self.folder), use_safetensors=True, **local)
+            with _no_progress_bar():
+                self.model = AutoModelForCausalLM.from_pretrained(
+                    str(self.folder), use_safetensors=True, **local
+                )
         except (OSError, ValueError) as error:
             raise ConfigError(f"model folder {str(folder)!r} has no readable model: {error}") from error
         self.model.eval()
@@ -190,8 +215,9 @@ class _Model:
         context = getattr(self.model.config, "max_position_embeddings", None)
         if context is not None and len(ids) + options.max_new_tokens > context:
             raise ConfigError(
-                f"the prompt {textwrap.shorten(prompt, 40)!r} has {len(ids)} tokens, max_new_tokens is "
-                f"{options.max_new_tokens} (expected at most {context} together, the context of {self.folder})"
+                f"the prompt {textwrap.shorten(prompt, 40)!r} has {len(ids)} tokens, "
+                f"max_new_tokens is {options.max_new_tokens} (expected at most {context} together, "
+                f"the context of {self.folder})"
             )
         # Greedy completions are all alike: one is made and repeated.
         is_greedy = options.temperature == 0
