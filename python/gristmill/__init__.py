@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         BadDocumentError as BadDocumentError,
         CheckpointError as CheckpointError,
         ConfigError as ConfigError,
+        DivergedError as DivergedError,
         EmptyCorpusError as EmptyCorpusError,
         GristmillError as GristmillError,
         MissingColumnError as MissingColumnError,
         MissingExtraError as MissingExtraError,
+        RankError as RankError,
         ResumeError as ResumeError,
         SourceError as SourceError,
         TokenizerError as TokenizerError,
@@ -72,6 +74,8 @@ _HOME = {
     "ResumeError": "errors",
     "CheckpointError": "errors",
     "MissingExtraError": "errors",
+    "DivergedError": "errors",
+    "RankError": "errors",
     "__version__": "_native",
 }
 

@@ -152,8 +152,11 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
         raise
 
 
-def write_inside(path: str | os.PathLike[str], data: bytes) -> None:
+def write_inside(path: str | os.PathLike[str], data: bytes | Callable[[Path], object]) -> None:
     """Write a file of an `atomic_folder` that is still being filled: no rename, the folder's own comes last.
+
+    `data` is the content, or a function that writes it to the path it is given (safetensors does that without
+    a copy in memory).
 
     Example:
         >>> with atomic_folder("/tmp/gristmill-doc", replace=True) as folder:
@@ -161,8 +164,11 @@ def write_inside(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = Path(path)
     _before("write", path)
-    with path.open("xb") as file:
-        file.write(data)
+    if callable(data):
+        data(path)
+    else:
+        with path.open("xb") as file:
+            file.write(data)
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:

@@ -68,6 +68,14 @@ class CheckpointError(GristmillError, OSError):
     """A checkpoint is missing, incomplete or damaged, or cannot be written."""
 
 
+class DivergedError(GristmillError, ArithmeticError):
+    """A loss or a gradient of a training run is not finite any more."""
+
+
+class RankError(GristmillError, RuntimeError):
+    """Another rank of a training run failed, died, or did not answer in time."""
+
+
 class MissingExtraError(GristmillError, ImportError):
     """An optional dependency is not installed; the message names the extra that has it."""
 

@@ -1,0 +1,66 @@
+"""`python -m gristmill.train`: what `torchrun -m gristmill.train` starts in each rank.
+
+Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT, with a checkpoint; 2 refused before the first step (a
+configuration or a folder that does not fit); 1 failed; 130 interrupted at once. torchrun itself exits with 1
+whenever a rank's code is not 0, and lists the ranks' codes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from gristmill.errors import ConfigError, GristmillError, ResumeError, TokenizerError, require_extra
+from gristmill.train.arguments import parse_arguments
+from gristmill.train.signals import StopFlag
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a training from the command line, and return the exit code; errors are told in one line.
+
+    Example:
+        >>> main(["--training.learning_rat=1"])
+        2
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        config, resume = parse_arguments(arguments)
+    except ConfigError as error:  # the same on every rank: one tells
+        return _tell(error, EXIT_REFUSED) if rank == 0 else EXIT_REFUSED
+    except GristmillError as error:
+        return _tell(error, EXIT_FAILED)
+    # from here on a signal is answered with a checkpoint, be it one of step 0
+    stop = StopFlag().install()
+    try:
+        try:
+            from gristmill.train.run import run_training
+        except ModuleNotFoundError as error:
+            raise require_extra(error.name or "torch", "train", "a training run") from error
+        return run_training(config, resume=resume, stop=stop)
+    except (ConfigError, ResumeError, TokenizerError) as error:
+        return _tell(error, EXIT_REFUSED)
+    except (GristmillError, OSError) as error:
+        return _tell(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _tell(error: Exception, code: int) -> int:
+    rank = os.environ.get("RANK")
+    where = "" if rank is None else f", rank {rank}"
+    print(f"gristmill train{where}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    code = main()
+    if code and "RANK" in os.environ:
+        # Other ranks may be gone: taking the process group apart would wait for them, or abort.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)

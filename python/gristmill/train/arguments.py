@@ -1,0 +1,97 @@
+"""The command line of a training run: a YAML file, and flags over it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from gristmill import durable
+from gristmill.errors import ConfigError, require_extra
+from gristmill.train.config import RunConfig
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, bool]:
+    """Read `--config run.yaml --section.key value ... [--resume]`: the configuration, and whether to resume.
+
+    `--help` and `--print_config` print and leave with `SystemExit(0)`, as argparse does.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is of the wrong kind or out of range; one line.
+        MissingExtraError: jsonargparse is not installed.
+
+    Example:
+        >>> parse_arguments(["--training.learning_rat=1"])
+        Traceback (most recent call last):
+        gristmill.errors.ConfigError: unrecognized arguments: --training.learning_rat=1
+    """
+    try:
+        import jsonargparse
+    except ImportError as error:
+        raise require_extra("jsonargparse", "train", "a training run") from error
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(
+        prog="gristmill train",
+        description="Train a GPT-2. In N processes: torchrun --nproc-per-node N -m gristmill.train ...",
+        epilog="Exit codes: 0 finished, 75 stopped by a signal with a checkpoint, 2 refused before the first "
+        "step, 1 failed. torchrun itself exits with 1 whenever a rank's code is not 0.",
+        exit_on_error=False,
+        allow_abbrev=False,  # a misspelt key must not pass for the beginning of another one
+    )
+    parser.add_argument("--config", action="config", help="YAML file; flags that come later win over it")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest complete checkpoint in training.output_dir (start where there is none)",
+    )
+    parser.add_class_arguments(RunConfig, as_group=False)
+    try:
+        values = parser.parse_args(arguments)
+        sections = parser.instantiate(values)
+    except ConfigError:
+        raise
+    except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
+        raise ConfigError(_one_line(str(error)) + _naming_files(arguments)) from error
+    resume = bool(sections.pop("resume"))
+    sections.pop("config")
+    return RunConfig(**vars(sections)), resume
+
+
+def save_config(path: Path, config: RunConfig) -> None:
+    """Write the resolved configuration as YAML that `--config` reads, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import yaml
+
+    head = "# The resolved configuration of this run: gristmill train --config <this file>\n"
+    text: str = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    durable.write_text(path, head + text)
+
+
+def config_from_dict(values: dict[str, Any]) -> RunConfig:
+    """Build a configuration from plain values, as `RunConfig.to_dict` gives them; keys are checked.
+
+    Raises:
+        ConfigError: as `parse_arguments`.
+    """
+    # JSON is YAML; going through the parser keeps one place that knows what is allowed
+    flags = [f"--{section}={json.dumps(content)}" for section, content in values.items()]
+    return parse_arguments(flags)[0]
+
+
+def _one_line(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def _naming_files(arguments: Sequence[str] | None) -> str:
+    # the parser does not say which file a key came from
+    given = sys.argv[1:] if arguments is None else arguments
+    files = [after for flag, after in pairwise(given) if flag == "--config"]
+    files += [flag.removeprefix("--config=") for flag in given if flag.startswith("--config=")]
+    return f" (configuration: {', '.join(files)} and flags)" if files else ""
