@@ -112,9 +112,7 @@ def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocab-size", type=int, default=32_768, help="tokens, special ones included (default: 32768)"
     )
-    parser.add_argument(
-        "--min-frequency", type=int, default=2, help="rarest pair that is merged (default: 2)"
-    )
+    parser.add_argument("--min-frequency", type=int, default=0, help="pairs seen fewer times are not merged")
     parser.set_defaults(run=_tokenizer_train)
 
 
@@ -281,7 +279,8 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from gristmill.demo.flow import DemoSettings, run_demo
+    from gristmill.demo.flow import run_demo
+    from gristmill.demo.settings import DemoSettings
 
     chosen = {
         name: value

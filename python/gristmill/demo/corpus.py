@@ -110,17 +110,21 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class _Package:
+class Package:
+    """A package of the standard library or an installed distribution.
+
+    Attributes:
+        name: `stdlib/json`, `numpy`.
+        root: the folder that paths are told from.
+        files: its Python files, in the order of a hash of their paths.
+    """
+
     name: str
     root: Path
     files: tuple[Path, ...]
 
-    @property
-    def sort_key(self) -> bytes:
-        return _digest(self.name)
 
-
-def collect_corpus(num_megabytes: float, *, packages: Iterable[_Package] | None = None) -> Corpus:
+def collect_corpus(num_megabytes: float, *, packages: Iterable[Package] | None = None) -> Corpus:
     """Read the Python files of this environment and split them by package.
 
     The standard library comes first, then installed packages in the order of a hash of their names, until the
@@ -178,7 +182,7 @@ def write_corpus(corpus: Corpus, folder: Path) -> None:
         durable.write_text(folder / f"{name}.jsonl", "".join(f"{row}\n" for row in rows))
 
 
-def find_packages() -> Iterator[_Package]:
+def find_packages() -> Iterator[Package]:
     """Yield the packages of the standard library, then the installed ones, each by a hash of the names."""
     paths = sysconfig.get_paths()
     yield from _packages_under(Path(paths["stdlib"]), {}, prefix=STDLIB_PREFIX)
@@ -197,7 +201,7 @@ class _Reader:
         self.num_undecodable = 0
         self._seen: set[bytes] = set()
 
-    def read(self, package: _Package) -> list[SourceFile]:
+    def read(self, package: Package) -> list[SourceFile]:
         files: list[SourceFile] = []
         room = self.largest_package_bytes
         for path in package.files:
@@ -220,7 +224,7 @@ class _Reader:
         return files
 
 
-def _packages_under(root: Path, owners: dict[str, str], prefix: str) -> list[_Package]:
+def _packages_under(root: Path, owners: dict[str, str], prefix: str) -> list[Package]:
     found: dict[str, list[Path]] = {}
     for entry in sorted(root.iterdir()) if root.is_dir() else []:
         top = entry.stem if entry.is_file() else entry.name
@@ -233,7 +237,7 @@ def _packages_under(root: Path, owners: dict[str, str], prefix: str) -> list[_Pa
             found.setdefault(name, []).extend(_python_files(entry))
     packages = [
         # By hash too, so that the files taken of a large package come from all over it.
-        _Package(
+        Package(
             prefix + name,
             root,
             tuple(sorted(files, key=lambda file: _digest(file.relative_to(root).as_posix()))),
@@ -241,7 +245,7 @@ def _packages_under(root: Path, owners: dict[str, str], prefix: str) -> list[_Pa
         for name, files in found.items()
         if files
     ]
-    return sorted(packages, key=lambda package: package.sort_key)
+    return sorted(packages, key=lambda package: _digest(package.name))
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
