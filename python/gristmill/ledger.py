@@ -1,0 +1,104 @@
+"""The ledger: where every document and every token went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# Kinds of bad rows, as ledgers count them, by the first words of the reason.
+_BAD_KINDS = {"null": "null", "a value": "wrong type", "a lone": "lone surrogate", "invalid": "invalid UTF-8"}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The running account of a packing: nothing is lost silently.
+
+    `documents_read = documents_packed + the sum of documents_skipped` and
+    `tokens = tokens_emitted + tokens_carried + tokens_dropped`, at every moment.
+
+    Attributes:
+        documents_read: rows taken from the corpus.
+        documents_packed: documents among them that were encoded, empty ones included.
+        documents_skipped: rows left out by `on_bad="skip"`, by kind ("null", "wrong type", "lone surrogate",
+            "invalid UTF-8").
+        bytes: UTF-8 bytes of the packed documents.
+        tokens: their tokens, with one EOS each.
+        eos_tokens: EOS ids put after documents, one each. Padding is none, nor is EOS inside of pushed ids.
+        tokens_emitted: tokens in the blocks handed out.
+        tokens_carried: tokens that wait for their block.
+        tokens_dropped: tokens of partial blocks that `final="drop"` dropped at the end.
+        tokens_padding: ids that only fill up the last blocks; no tokens of the corpus.
+
+    Example:
+        >>> ledger = Ledger(documents_read=1, documents_packed=1, tokens=5, eos_tokens=1, tokens_carried=5)
+        >>> ledger.check().to_dict()["tokens"]
+        5
+    """
+
+    documents_read: int = 0
+    documents_packed: int = 0
+    documents_skipped: Mapping[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    tokens: int = 0
+    eos_tokens: int = 0
+    tokens_emitted: int = 0
+    tokens_carried: int = 0
+    tokens_dropped: int = 0
+    tokens_padding: int = 0
+
+    @classmethod
+    def from_counters(cls, counters: Mapping[str, int], skipped: Mapping[str, int]) -> Ledger:
+        """Build from the counters of the compiled packer and the rows it never saw."""
+        packed = counters["documents"]
+        names = ("bytes", "tokens", "eos_tokens", "tokens_emitted", "tokens_carried", "tokens_dropped")
+        return cls(
+            documents_read=packed + sum(skipped.values()),
+            documents_packed=packed,
+            documents_skipped=dict(sorted(skipped.items())),
+            tokens_padding=counters["tokens_padding"],
+            **{name: counters[name] for name in names},
+        )
+
+    def check(self) -> Ledger:
+        """Return the ledger itself if it balances.
+
+        Raises:
+            ArithmeticError: it does not, which would be a defect of gristmill.
+        """
+        read = self.documents_packed + sum(self.documents_skipped.values())
+        tokens = self.tokens_emitted + self.tokens_carried + self.tokens_dropped
+        if self.documents_read != read or self.tokens != tokens or self.eos_tokens != self.documents_packed:
+            raise ArithmeticError(f"the ledger does not balance, please report it: {self.to_dict()}")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the account as JSON has it."""
+        return asdict(self) | {"documents_skipped": dict(self.documents_skipped)}
+
+    def __str__(self) -> str:
+        skipped = ", ".join(f"{count:,} {kind}" for kind, count in self.documents_skipped.items())
+        rows = [
+            ("documents read", self.documents_read, ""),
+            ("  packed", self.documents_packed, f"{self.bytes:,} bytes"),
+            ("  skipped", self.documents_read - self.documents_packed, skipped),
+            ("tokens", self.tokens, f"{self.eos_tokens:,} of them EOS"),
+            ("  in blocks", self.tokens_emitted, f"and {self.tokens_padding:,} ids of padding"),
+            ("  carried", self.tokens_carried, "wait for their block" if self.tokens_carried else ""),
+            ("  dropped", self.tokens_dropped, "of the last, partial blocks" if self.tokens_dropped else ""),
+        ]
+        return "\n".join(f"{name:<16}{count:>16,}{'  ' + note if note else ''}" for name, count, note in rows)
+
+
+def count_bad(skipped: dict[str, int], bad: Sequence[tuple[int, str]]) -> None:
+    """Add rows that were left out to a count by kind."""
+    for _, reason in bad:
+        kind = next((kind for start, kind in _BAD_KINDS.items() if reason.startswith(start)), "wrong type")
+        skipped[kind] = skipped.get(kind, 0) + 1
+
+
+def empty_message(source: str, skipped: Mapping[str, int]) -> str:
+    """Say that a corpus has no document, and what was skipped."""
+    rows = ", ".join(f"{count} {kind}" for kind, count in skipped.items())
+    found = f"only rows that were skipped: {rows}" if rows else "nothing"
+    return f"{source} has no document: {found} (expected at least one; an empty text counts)"
