@@ -121,7 +121,7 @@ def byte_pairs_json(num_tokens: int) -> str:
 
     Nothing is trained: every pair of bytes is a merge, in order.
     """
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = byte_alphabet()
     vocabulary = {character: number for number, character in enumerate(alphabet)}
     merges = []
     for left in [*alphabet, *(first + second for first in alphabet for second in alphabet)]:
@@ -135,6 +135,16 @@ def byte_pairs_json(num_tokens: int) -> str:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([EOS])
     return tokenizer.to_str()
+
+
+def byte_alphabet() -> list[str]:
+    """Return the 256 characters of the byte alphabet, sorted."""
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def to_json(content: object) -> str:
+    """Return JSON text."""
+    return json.dumps(content, ensure_ascii=False)
 
 
 def reference(tokenizer_json: str) -> tokenizers.Tokenizer:

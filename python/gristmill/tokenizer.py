@@ -71,9 +71,11 @@ class Tokenizer(Vocabulary):
         text = files.without_truncation_and_padding(tokenizer_json, content, name)
         self._reference = ReferenceEncoder(text, name)
         self._native, self._engine = _choose_engine(text, name)
-        super().__init__(text, content, roles or {}, name)
+        decoder = content.get("decoder")
+        self._decodes_bytes = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
         if self._native is None or not self._decodes_bytes:
             self._reference.get()  # what cannot be read is told now, not at the first text
+        super().__init__(text, content, roles or {}, name)
 
     # Making one ------------------------------------------------------------------------------------------
 
@@ -349,7 +351,6 @@ class Tokenizer(Vocabulary):
         # PreTrainedTokenizerFast takes tokenizer.json as it is; a class of a model would build its own.
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         durable.write_json(path / files.CONFIG_FILE, config | self._roles)
-        durable.write_json(path / files.SPECIAL_TOKENS_FILE, self._roles)
         durable.write_text(path / files.TOKENIZER_FILE, self._json)
 
     def __eq__(self, other: object) -> bool:

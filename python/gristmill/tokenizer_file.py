@@ -204,9 +204,27 @@ def fingerprint(content: dict[str, Any], roles: dict[str, str]) -> str:
     if "merges" in model:
         model["merges"] = merge_pairs(model)
     canonical["model"] = model
+    if _leaves_ids_alone(canonical.get("post_processor")):
+        canonical.pop("post_processor", None)
     canonical["roles"] = {role: roles[role] for role in ("eos_token", "pad_token") if role in roles}
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _leaves_ids_alone(post_processor: dict[str, Any] | None) -> bool:
+    """Tell whether a post-processor gives the text just once when no special tokens are added.
+
+    `transformers` puts such a one where there is none.
+    """
+    if post_processor is None:
+        return True
+    kind = post_processor.get("type")
+    if kind == "Sequence":
+        return all(map(_leaves_ids_alone, post_processor["processors"]))
+    if kind == "TemplateProcessing":
+        texts = [piece["Sequence"]["id"] for piece in post_processor["single"] if "Sequence" in piece]
+        return texts == ["A"]
+    return kind in ("ByteLevel", "RobertaProcessing", "BertProcessing")
 
 
 def _json_kind(value: object) -> str:

@@ -40,9 +40,7 @@ class Vocabulary:
         self._special_tokens = frozenset(files.special_token_texts(content)) | set(self._roles.values())
         eos_token = self._roles.get("eos_token")
         self._eos_in_text = eos_token is not None and files.is_reachable_from_text(content, eos_token)
-        decoder = content.get("decoder")
-        self._decodes_bytes = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
-        self._is_byte_level = self._decodes_bytes and _keeps_bytes(content)
+        self._is_byte_level = _keeps_bytes(content)
         self._unk_token_id = self._find_unknown(content["model"])
 
     def token_to_id(self, token: str) -> int | None:
@@ -220,6 +218,7 @@ def _keeps_bytes(content: dict[str, Any]) -> bool:
     byte_level = [part for part in parts if part.get("type") == "ByteLevel"]
     return (
         content.get("normalizer") is None
+        and (content.get("decoder") or {}).get("type") == "ByteLevel"
         and content["model"].get("unk_token") is None
         and len(byte_level) == 1
         # what a file leaves out is true by default
