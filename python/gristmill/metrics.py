@@ -10,7 +10,6 @@ and a token that carries the blank before a word is a token of that word.
 from __future__ import annotations
 
 import keyword
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from gristmill import _native, tokenizer_file as files
 from gristmill.byte_alphabet import bytes_of_token, readable
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError, TokenizerError
+from gristmill.options import check_count
 from gristmill.token_batch import check_num_threads, good_texts, is_skip
 from gristmill.tokenizer import Tokenizer
 from gristmill.tokenizer_report import TokenEntry as TokenEntry, TokenizerReport as TokenizerReport
@@ -57,7 +57,7 @@ def measure_tokenizer(
         >>> report.fertility, report.continued_share  # doctest: +SKIP
         (2.25, 0.5)
     """
-    check_rare_below(rare_below)
+    check_count("rare_below", rare_below, 1)
     meter = TokenizerMeter(tokenizer)
     for batch in iter_batches(documents, text_column, _BATCH_DOCUMENTS):
         try:
@@ -82,15 +82,13 @@ def estimate_chars_per_token(
     Raises:
         EmptyCorpusError: those documents hold no text.
         BadDocumentError: a value is no text, and `on_bad` is "error".
-        ValueError: `num_documents` is below 1.
+        ConfigError: `num_documents` is below 1.
 
     Example:
         >>> estimate_chars_per_token(tokenizer, ["def f(x):", "return x"])  # doctest: +SKIP
         1.7
     """
-    left = operator.index(num_documents)
-    if left < 1:
-        raise ValueError(f"num_documents is {left} (expected at least 1)")
+    left = check_count("num_documents", num_documents, 1)
     meter = TokenizerMeter(tokenizer)
     for batch in iter_batches(documents, text_column, min(left, _BATCH_DOCUMENTS)):
         texts = batch.texts[:left]
@@ -170,7 +168,7 @@ class TokenizerMeter:
         Raises:
             EmptyCorpusError: no text was counted.
         """
-        check_rare_below(rare_below)
+        check_count("rare_below", rare_below, 1)
         totals = self.totals
         if not totals["documents"]:
             raise EmptyCorpusError(
@@ -206,12 +204,6 @@ class TokenizerMeter:
             **_keywords(tokenizer),
             **_notable_tokens(tokenizer, content),
         )
-
-
-def check_rare_below(rare_below: int) -> None:
-    """Refuse a bound that no count lies below."""
-    if isinstance(rare_below, bool) or not isinstance(rare_below, int) or rare_below < 1:
-        raise ValueError(f"rare_below is {rare_below!r} (expected an int of at least 1)")
 
 
 def _keywords(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gristmill import _native
 from gristmill.errors import BadDocumentError
+from gristmill.options import check_choice, check_count
 from gristmill.reference import default_num_threads
 
 
@@ -52,16 +53,9 @@ def check_num_threads(num_threads: int | None) -> int:
     """Return the number of threads to use, all cores for None.
 
     Raises:
-        ValueError, TypeError: not a whole number of at least 1.
+        TypeError: no whole number. ConfigError: below 1.
     """
-    if num_threads is None:
-        return default_num_threads()
-    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
-        raise TypeError(f"num_threads is {num_threads!r} (expected an int of at least 1, or None)")
-    threads = operator.index(num_threads)
-    if threads < 1:
-        raise ValueError(f"num_threads is {threads} (expected at least 1, or None for all cores)")
-    return threads
+    return default_num_threads() if num_threads is None else check_count("num_threads", num_threads, 1)
 
 
 def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list[tuple[int, str]]]:
@@ -85,6 +79,4 @@ def as_str(text: object) -> str:
 
 def is_skip(on_bad: str) -> bool:
     """Return whether bad texts are skipped; refuse what is neither "error" nor "skip"."""
-    if on_bad not in ("error", "skip"):
-        raise ValueError(f'on_bad is {on_bad!r} (expected "error" or "skip")')
-    return on_bad == "skip"
+    return check_choice("on_bad", on_bad, ("error", "skip")) == "skip"

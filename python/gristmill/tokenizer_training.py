@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import operator
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors,
 from gristmill.byte_alphabet import BYTE_CHARACTERS
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TokenizerError
+from gristmill.options import check_count
 from gristmill.token_batch import good_texts, is_skip
 from gristmill.tokenizer import Tokenizer
 
@@ -84,8 +84,8 @@ def train_tokenizer(
         >>> len(tokenizer), tokenizer.tokens("def h")
         (262, ['def', 'Ġ', 'h'])
     """
-    vocab_size = _check_count("vocab_size", vocab_size, 1)
-    _check_count("min_frequency", min_frequency, 0)
+    vocab_size = check_count("vocab_size", vocab_size, 1)
+    check_count("min_frequency", min_frequency, 0)
     texts = _Texts(documents, text_column, is_skip(on_bad))
     if like is not None:
         recipe = _like(like, list(special_tokens or ()))
@@ -270,9 +270,3 @@ def _with_new_ids(processor: dict[str, Any], tokenizer: tokenizers.Tokenizer) ->
             token, _ = changed[role]
             changed[role] = [token, new_id(token)]
     return changed
-
-
-def _check_count(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-        raise ConfigError(f"{name} is {value!r} (expected an int of at least {least})")
-    return operator.index(value)
