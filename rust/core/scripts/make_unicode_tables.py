@@ -15,7 +15,7 @@ _TARGET = Path(__file__).parent.parent / "src" / "unicode_tables.rs"
 _CLASSES = ("Letter", "Number", "Space", "Other")
 _RANGES_PER_LINE = 5
 _HEAD = """\
-//! Made by rust/core/scripts/make_unicode_tables.py: do not edit.
+//! Made by `rust/core/scripts/make_unicode_tables.py`: do not edit.
 //!
 //! `(first, last, class)`, `last` inclusive, for what Unicode 14 assigns; every release of `tokenizers` agrees
 //! on these. A code point in no range has to be asked for.
@@ -23,6 +23,7 @@ _HEAD = """\
 use super::unicode::Class::{self, Letter, Number, Other, Space};
 
 #[rustfmt::skip]
+#[allow(clippy::unreadable_literal)] // code points are known by four to six digits
 pub(crate) const UNICODE_14_RANGES: &[(u32, u32, Class)] = &[
 """
 

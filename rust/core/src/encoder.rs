@@ -188,3 +188,6 @@ fn join<I: TokenId>(mut parts: Vec<(Vec<I>, Vec<usize>)>, num_documents: usize) 
     }
     Encoded { ids, offsets }
 }
+
+#[cfg(test)]
+mod tests;

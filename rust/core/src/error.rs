@@ -91,3 +91,46 @@ pub(crate) fn invalid(reason: impl Into<String>) -> Error {
 pub(crate) fn unsupported(reason: impl Into<String>) -> Error {
     Error::UnsupportedTokenizer { reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every variant, its message, and a `match` without `_`: a new variant does not compile until it is here.
+    #[test]
+    fn every_variant_says_what_was_found_and_what_was_expected() {
+        let reason = || "found a, expected b".to_owned();
+        let cases = [
+            (Error::InvalidTokenizer { reason: reason() }, "cannot be read: found a, expected b"),
+            (Error::UnsupportedTokenizer { reason: reason() }, "found a, expected b"),
+            (Error::UnicodeRestNeeded { code_point: 0x1c8a }, "U+1C8A is not assigned in Unicode 14"),
+            (Error::UnknownId { id: -3, max: 70 }, "id -3 is not in the vocabulary (expected"),
+            (Error::Cancelled, "cancelled"),
+            (Error::InvalidOffsets { reason: reason() }, "found a, expected b"),
+            (
+                Error::InvalidOption { name: "num_lanes", value: 0, expected: "1 or more" },
+                "num_lanes is 0 (expected 1 or more)",
+            ),
+            (Error::PackerFinished, "takes no more documents (expected"),
+            (Error::InvalidResume { reason: reason() }, "found a, expected b"),
+        ];
+        let mut seen = [false; 9];
+        for (error, part) in cases {
+            let number = match error {
+                Error::InvalidTokenizer { .. } => 0,
+                Error::UnsupportedTokenizer { .. } => 1,
+                Error::UnicodeRestNeeded { .. } => 2,
+                Error::UnknownId { .. } => 3,
+                Error::Cancelled => 4,
+                Error::InvalidOffsets { .. } => 5,
+                Error::InvalidOption { .. } => 6,
+                Error::PackerFinished => 7,
+                Error::InvalidResume { .. } => 8,
+            };
+            seen[number] = true;
+            let message = error.to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(seen, [true; 9]);
+    }
+}

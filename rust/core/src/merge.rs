@@ -68,7 +68,7 @@ impl MergeTable {
         cancel: &Cancel,
     ) -> Result<()> {
         if piece.len() > windows::CHUNK {
-            return windows::merge(self, piece, scratch, ids, cancel);
+            return windows::merge(self, piece, windows::CHUNK, scratch, ids, cancel);
         }
         let MergeScratch { queue, tokens, .. } = scratch;
         tokens.clear();
@@ -114,3 +114,6 @@ fn pair_key(left: u32, right: u32) -> u64 {
 fn merged_id(value: u64) -> u32 {
     value as u32
 }
+
+#[cfg(test)]
+mod tests;

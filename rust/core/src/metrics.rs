@@ -302,3 +302,6 @@ impl<W: Fn(char) -> usize> Iterator for Words<'_, W> {
         start.map(|start| (start, self.position))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,3 +84,73 @@ impl Permutation {
         left << self.right_bits | right
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Saved states of runs depend on these. Found by a second implementation, in Python.
+    #[test]
+    fn goldens() {
+        assert_eq!(derive_seed(0, "", 0, 0), 936_009_148_546_032_697);
+        assert_eq!(derive_seed(1, "window", 2, 3), 125_588_776_112_148_896);
+        assert_eq!(derive_seed(u64::MAX, "a longer purpose", 0, u64::MAX), 6_098_937_789_728_378_987);
+        assert_eq!(Permutation::new(0, 10).iter().collect::<Vec<_>>(), [3, 9, 7, 6, 8, 1, 0, 5, 4, 2]);
+        assert_eq!(
+            Permutation::new(7, 1_000_000_007).iter().take(4).collect::<Vec<_>>(),
+            [664_784_137, 654_577_446, 129_387_924, 208_468_723]
+        );
+        assert_eq!(Permutation::new(u64::MAX, u64::MAX).get(12_345), Some(10_420_325_208_082_829_274));
+    }
+
+    #[test]
+    fn derived_seeds_differ_in_every_argument() {
+        let mut seeds = HashSet::new();
+        for seed in 0..20 {
+            for purpose in ["", "a", "b", "ab", "a\0", "window", "window of documents"] {
+                for (epoch, index) in (0..20).flat_map(|epoch| (0..20).map(move |index| (epoch, index))) {
+                    let derived = derive_seed(seed, purpose, epoch, index);
+                    assert!(derived < 1 << 63);
+                    assert!(seeds.insert(derived));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn short_permutations_are_all_about_equally_frequent() {
+        let mut counts: HashMap<Vec<u64>, u32> = HashMap::new();
+        let num_keys = 24_000;
+        for key in 0..num_keys {
+            *counts.entry(Permutation::new(derive_seed(key, "", 0, 0), 4).iter().collect()).or_default() += 1;
+        }
+        // 24 permutations, 1,000 expected of each, standard deviation 31.
+        assert_eq!(counts.len(), 24);
+        assert!(counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn nothing_is_outside() {
+        assert_eq!(Permutation::new(1, 0).get(0), None);
+        assert_eq!(Permutation::new(1, 1).get(0), Some(0));
+        assert_eq!(Permutation::new(1, 5).get(5), None);
+        assert!(Permutation::new(1, u64::MAX).get(u64::MAX).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn it_is_a_bijection(key: u64, length in prop_oneof![0..300_u64, 0..5_000_u64]) {
+            let permutation = Permutation::new(key, length);
+            let mut elements: Vec<u64> = permutation.iter().collect();
+            prop_assert_eq!(&elements, &Permutation::new(key, length).iter().collect::<Vec<_>>());
+            elements.sort_unstable();
+            prop_assert!(elements.into_iter().eq(0..length));
+        }
+    }
+}

@@ -337,3 +337,6 @@ fn document_ranges(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

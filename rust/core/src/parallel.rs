@@ -40,7 +40,8 @@ pub(crate) fn for_each_range<S, R: Send>(
         return result.map(|result| vec![result]);
     }
     // One worker needs no cut: its one result is the answer, without a copy.
-    let ranges = if num_threads <= 1 { vec![0..texts.len()] } else { ranges(texts) };
+    let range_bytes = if num_threads <= 1 { usize::MAX } else { RANGE_BYTES };
+    let ranges = ranges(texts, range_bytes);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut state = start();
@@ -96,16 +97,91 @@ pub(crate) fn for_each_range<S, R: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Cut into ranges of at least `RANGE_BYTES`, or of one long document.
-fn ranges(texts: &[&str]) -> Vec<Range<usize>> {
+/// Cut into ranges of at least `range_bytes`; the last one may be smaller.
+fn ranges(texts: &[&str], range_bytes: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut num_bytes) = (0, 0);
     for (index, text) in texts.iter().enumerate() {
         num_bytes += text.len();
-        if num_bytes >= RANGE_BYTES || index + 1 == texts.len() {
+        if num_bytes >= range_bytes || index + 1 == texts.len() {
             ranges.push(start..index + 1);
             (start, num_bytes) = (index + 1, 0);
         }
     }
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// Enough bytes to leave the calling thread.
+    fn texts(count: usize) -> Vec<String> {
+        (0..count).map(|number| number.to_string().repeat(RANGE_BYTES / 3)).collect()
+    }
+
+    fn run<R: Send>(
+        texts: &[String],
+        num_threads: usize,
+        interrupted: Interrupted<'_>,
+        work: impl Fn(Range<usize>, &Cancel) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for_each_range(
+            &texts,
+            num_threads,
+            interrupted,
+            || (),
+            |(), range, cancel| work(range, cancel),
+            |()| {},
+        )
+    }
+
+    #[test]
+    fn every_text_is_worked_on_once_and_in_order() {
+        for count in [0, 1, 2, 50] {
+            for num_threads in [1, 2, 7] {
+                let ranges = run(&texts(count), num_threads, &mut || false, |range, _| Ok(range)).unwrap();
+                let indices: Vec<usize> = ranges.into_iter().flatten().collect();
+                assert_eq!(indices, (0..count).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_ends_the_call_and_is_the_one_told() {
+        let error = Error::UnicodeRestNeeded { code_point: 5 };
+        for num_threads in [1, 3] {
+            let result = run(&texts(40), num_threads, &mut || false, |range, cancel| {
+                cancel.check()?;
+                if range.contains(&17) { Err(error.clone()) } else { Ok(()) }
+            });
+            assert_eq!(result, Err(error.clone()));
+        }
+    }
+
+    #[test]
+    fn the_caller_can_end_the_call() {
+        let mut asked = 0;
+        let mut interrupted = || {
+            asked += 1;
+            asked == 2
+        };
+        let result: Result<Vec<()>> = run(&texts(9), 2, &mut interrupted, |_, cancel| {
+            loop {
+                cancel.check()?;
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        assert_eq!(result, Err(Error::Cancelled));
+        assert!(asked >= 2);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller() {
+        let call = || run::<()>(&texts(9), 2, &mut || false, |range, _| panic!("at {}", range.start));
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+    }
 }

@@ -11,8 +11,6 @@
 
 use crate::id::TokenId;
 
-/// A remembered piece has at most this many tokens: 98 % of those that can be keyed.
-const MAX_IDS: usize = 7;
 const WORD: usize = 16;
 
 /// Bytes of cache a worker gets unless told otherwise.
@@ -21,8 +19,9 @@ pub const DEFAULT_CAPACITY_BYTES: usize = 4 << 20;
 /// Tokens of pieces up to 32 bytes, in a fixed number of bytes.
 #[derive(Debug)]
 pub struct PieceCache {
-    short: Table<1>,
-    long: Table<2>,
+    /// One word of key leaves room for 11 ids in a cache line, two leave room for 7.
+    short: Table<1, 11>,
+    long: Table<2, 7>,
 }
 
 impl PieceCache {
@@ -57,23 +56,25 @@ impl PieceCache {
     }
 }
 
+/// One cache line, so that a look-up waits for memory once.
 #[derive(Debug, Clone, Copy)]
-struct Entry<const WORDS: usize> {
+#[repr(align(64))]
+struct Entry<const WORDS: usize, const MAX_IDS: usize> {
     key: [u128; WORDS],
     ids: [u32; MAX_IDS],
     num_ids: u32,
 }
 
 #[derive(Debug)]
-struct Table<const WORDS: usize> {
-    entries: Box<[Entry<WORDS>]>,
+struct Table<const WORDS: usize, const MAX_IDS: usize> {
+    entries: Box<[Entry<WORDS, MAX_IDS>]>,
     /// The hash's top bits are the place.
     shift: u32,
 }
 
-impl<const WORDS: usize> Table<WORDS> {
+impl<const WORDS: usize, const MAX_IDS: usize> Table<WORDS, MAX_IDS> {
     fn with_capacity_bytes(capacity_bytes: usize) -> Self {
-        let most = (capacity_bytes / size_of::<Entry<WORDS>>()).max(64);
+        let most = (capacity_bytes / size_of::<Entry<WORDS, MAX_IDS>>()).max(64);
         let bits = most.ilog2();
         // No piece has this key: all of its bytes would be 0xff.
         let empty = Entry { key: [u128::MAX; WORDS], ids: [0; MAX_IDS], num_ids: 0 };
@@ -81,6 +82,7 @@ impl<const WORDS: usize> Table<WORDS> {
     }
 
     #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the place is below the number of entries, a usize
     fn get_or_merge<I: TokenId, E>(
         &mut self,
         key: [u128; WORDS],
@@ -133,4 +135,79 @@ fn hash<const WORDS: usize>(key: [u128; WORDS]) -> u64 {
         hash = (product as u64 ^ (product >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The tokens of a piece, for these tests: its length, then its bytes.
+    fn tokens(piece: &[u8]) -> Vec<u32> {
+        std::iter::once(piece.len())
+            .chain(piece.iter().map(|&byte| byte.into()))
+            .map(|id| id as u32)
+            .collect()
+    }
+
+    /// Look a piece up; also whether it had to be merged.
+    fn get(cache: &mut PieceCache, text: &[u8], start: usize, end: usize) -> (Vec<u32>, bool) {
+        let mut ids = vec![7_u32];
+        let mut merged = false;
+        let result: Result<(), Infallible> = cache.get_or_merge(text, start, end, &mut ids, |ids| {
+            merged = true;
+            ids.extend(tokens(&text[start..end]));
+            Ok(())
+        });
+        assert_eq!((result, ids.remove(0)), (Ok(()), 7));
+        (ids, merged)
+    }
+
+    #[test]
+    fn a_piece_is_merged_once() {
+        let mut cache = PieceCache::with_capacity_bytes(1 << 16);
+        let text = b" hello hello";
+        assert_eq!(get(&mut cache, text, 0, 6), (tokens(b" hello"), true));
+        assert_eq!(get(&mut cache, text, 6, 12), (tokens(b" hello"), false));
+        assert_eq!(get(&mut cache, text, 7, 12), (tokens(b"hello"), true));
+        let many = get(&mut cache, b"0123456789abcdef", 0, 16);
+        assert_eq!(
+            many,
+            get(&mut cache, b"0123456789abcdef", 0, 16),
+            "too many tokens to be kept: merged again"
+        );
+        assert!(many.1);
+    }
+
+    #[test]
+    fn memory_is_what_was_asked_for() {
+        for capacity in [1 << 16, 1 << 20, DEFAULT_CAPACITY_BYTES] {
+            let cache = PieceCache::with_capacity_bytes(capacity);
+            let bytes = size_of_val(&*cache.short.entries) + size_of_val(&*cache.long.entries);
+            assert!(bytes <= capacity && bytes > capacity / 4, "{bytes} of {capacity}");
+        }
+        assert_eq!(PieceCache::with_capacity_bytes(0).short.entries.len(), 64);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// A tiny cache over many pieces: entries are overwritten all the time, and never confused. Pieces that are
+        /// each other's beginnings, of all lengths around the limits, zero bytes among them.
+        #[test]
+        fn a_look_up_equals_a_merge(
+            text in proptest::collection::vec(prop_oneof![Just(0_u8), Just(b'a'), 0..0xf5_u8], 1..60),
+            cuts in proptest::collection::vec((0..60_usize, 0..40_usize), 1..60),
+        ) {
+            let mut cache = PieceCache::with_capacity_bytes(0);
+            for (start, length) in cuts {
+                let start = start % text.len();
+                let end = (start + 1 + length).min(text.len());
+                prop_assert_eq!(get(&mut cache, &text, start, end).0, tokens(&text[start..end]));
+            }
+        }
+    }
 }

@@ -42,64 +42,78 @@ impl<'a> Pieces<'a> {
         Ok(Some((start, self.start)))
     }
 
+    #[inline]
     fn piece_end(&self, start: usize) -> Result<usize> {
-        let (class, width) = self.class_at(start)?;
+        let (class, width) = self.class_at(start);
         let after = start + width;
         match class {
+            Class::Letter | Class::Number => Ok(self.run_end(class, after)),
             Class::Space => {
                 // One blank belongs to the run that follows it: ` ?\p{L}+` and its like.
                 if self.bytes[start] == b' ' && after < self.bytes.len() {
-                    let (next, next_width) = self.class_at(after)?;
-                    if next != Class::Space {
-                        return Ok(self.run_end(next, after + next_width)?.0);
-                    }
+                    let (next, next_width) = self.class_at(after);
+                    return match next {
+                        Class::Space => Ok(self.white_space_end(start, after)),
+                        Class::Unassigned => Err(self.unassigned(after)),
+                        _ => Ok(self.run_end(next, after + next_width)),
+                    };
                 }
-                self.white_space_end(start, after)
+                Ok(self.white_space_end(start, after))
             }
-            Class::Other if self.bytes[start] == b'\'' => {
-                if let Some(length) = contraction_length(&self.bytes[after..]) {
+            Class::Other => {
+                if self.bytes[start] == b'\''
+                    && let Some(length) = contraction_length(&self.bytes[after..])
+                {
                     return Ok(after + length);
                 }
-                Ok(self.run_end(class, after)?.0)
+                Ok(self.run_end(class, after))
             }
-            _ => Ok(self.run_end(class, after)?.0),
+            Class::Unassigned => Err(self.unassigned(start)),
         }
     }
 
     /// `\s+(?!\S)|\s+`: white space leaves its last character to the word that follows, if it can spare it.
-    fn white_space_end(&self, start: usize, after: usize) -> Result<usize> {
-        let (end, last) = self.run_end(Class::Space, after)?;
-        let last = last.unwrap_or(start);
-        Ok(if end < self.bytes.len() && last > start { last } else { end })
+    fn white_space_end(&self, start: usize, after: usize) -> usize {
+        let mut last = start;
+        let mut end = after;
+        while end < self.bytes.len() {
+            let (next, width) = self.class_at(end);
+            if next != Class::Space {
+                return if last > start { last } else { end };
+            }
+            last = end;
+            end += width;
+        }
+        end
     }
 
-    /// Where the run of `class` that includes all before `position` ends, and where its last character that was
-    /// seen here starts.
+    /// Where the run of `class` that includes all before `position` ends. It also ends at a character whose class
+    /// is not known, perhaps too early; but then that character is the next piece's start, and the call fails.
     #[inline]
-    fn run_end(&self, class: Class, mut position: usize) -> Result<(usize, Option<usize>)> {
-        let mut last = None;
+    fn run_end(&self, class: Class, mut position: usize) -> usize {
         while position < self.bytes.len() {
-            let (next, width) = self.class_at(position)?;
+            let (next, width) = self.class_at(position);
             if next != class {
                 break;
             }
-            last = Some(position);
             position += width;
         }
-        Ok((position, last))
+        position
     }
 
     #[inline]
-    fn class_at(&self, position: usize) -> Result<(Class, usize)> {
+    fn class_at(&self, position: usize) -> (Class, usize) {
         let byte = self.bytes[position];
         if byte < 0x80 {
-            return Ok((ASCII_CLASSES[usize::from(byte)], 1));
+            return (ASCII_CLASSES[usize::from(byte)], 1);
         }
         let (code_point, width) = decode(self.bytes, position);
-        match self.classes.of(code_point) {
-            Class::Unassigned => Err(Error::UnicodeRestNeeded { code_point }),
-            class => Ok((class, width)),
-        }
+        (self.classes.of(code_point), width)
+    }
+
+    #[cold]
+    fn unassigned(&self, position: usize) -> Error {
+        Error::UnicodeRestNeeded { code_point: decode(self.bytes, position).0 }
     }
 }
 
@@ -115,10 +129,10 @@ fn contraction_length(rest: &[u8]) -> Option<usize> {
 /// ASCII without the two-level table: most text is ASCII.
 const ASCII_CLASSES: [Class; 128] = {
     let mut classes = [Class::Other; 128];
-    let mut byte = 0;
+    let mut byte = 0_u8;
     while byte < 128 {
         // No 0x1c to 0x1f here: they are `str.isspace` in Python, but not `\s`.
-        classes[byte] = match byte as u8 {
+        classes[byte as usize] = match byte {
             b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
             b'0'..=b'9' => Class::Number,
             b' ' | 0x09..=0x0d => Class::Space,
@@ -128,3 +142,6 @@ const ASCII_CLASSES: [Class; 128] = {
     }
     classes
 };
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -4,8 +4,6 @@
 //! assigns, so that much is compiled in; the rest has to be asked for at run time (`ClassTable::with_rest`).
 //! The standard library is no oracle: `char::is_alphabetic` is not `\p{L}`.
 
-use rustc_hash::FxHashMap;
-
 use crate::unicode_tables::UNICODE_14_RANGES;
 
 /// What the GPT-2 pattern tells apart.
@@ -29,50 +27,46 @@ pub type ClassRange = (u32, u32, Class);
 
 const NUM_CODE_POINTS: usize = 0x11_0000;
 const BLOCK: usize = 256;
+const NUM_BLOCKS: usize = NUM_CODE_POINTS / BLOCK;
+/// The first blocks are uniform, one for each class, in the order of `Class`.
+const UNIFORM: [[Class; BLOCK]; 5] = [
+    [Class::Letter; BLOCK],
+    [Class::Number; BLOCK],
+    [Class::Space; BLOCK],
+    [Class::Other; BLOCK],
+    [Class::Unassigned; BLOCK],
+];
 
-/// Two levels: a block number for each 256 code points, and the distinct blocks (about 40 KB in all).
+/// Two levels: a block number for each 256 code points, and the distinct blocks (about 60 KB in all).
 ///
 /// ```text
-/// code point 0x4E2D ──► block_of[0x4E] = 17 ──► blocks[17 * 256 + 0x2D] = Letter
+/// code point 0x4E2D ──► block_of[0x4E] = 17 ──► blocks[17][0x2D] = Letter
 /// ```
 #[derive(Debug, Clone)]
 pub struct ClassTable {
     block_of: Vec<u16>,
-    blocks: Vec<Class>,
+    blocks: Vec<[Class; BLOCK]>,
 }
 
 impl ClassTable {
     /// The compiled table: what Unicode 14 assigns, everything else `Unassigned`.
     #[must_use]
     pub fn unicode_14() -> Self {
-        let mut classes = vec![Class::Unassigned; NUM_CODE_POINTS];
-        fill(&mut classes, UNICODE_14_RANGES);
-        Self::from_flat(&classes)
+        let (block_of, blocks, num_blocks) = &COMPILED;
+        Self { block_of: block_of.to_vec(), blocks: blocks[..*num_blocks].to_vec() }
     }
 
     /// The compiled table completed by ranges asked from outside: what neither has is `Other`.
     /// Where both speak, the compiled one holds, so a call cannot change its mind half-way.
     #[must_use]
     pub fn with_rest(rest: &[ClassRange]) -> Self {
-        let mut classes = vec![Class::Other; NUM_CODE_POINTS];
-        fill(&mut classes, rest);
-        fill(&mut classes, UNICODE_14_RANGES);
-        Self::from_flat(&classes)
-    }
-
-    fn from_flat(classes: &[Class]) -> Self {
-        let mut number_of: FxHashMap<&[Class], u16> = FxHashMap::default();
-        let mut table = Self { block_of: Vec::with_capacity(NUM_CODE_POINTS / BLOCK), blocks: Vec::new() };
-        for block in classes.chunks_exact(BLOCK) {
-            // At most 4,352 blocks, so their numbers fit 16 bits.
-            let next = u16::try_from(number_of.len()).unwrap_or(u16::MAX);
-            let number = *number_of.entry(block).or_insert_with(|| {
-                table.blocks.extend_from_slice(block);
-                next
-            });
-            table.block_of.push(number);
-        }
-        table
+        let mut block_of = vec![Class::Other as u16; NUM_BLOCKS];
+        let mut blocks = UNIFORM.to_vec();
+        blocks.resize(UNIFORM.len() + NUM_BLOCKS, UNIFORM[0]);
+        let num_blocks = paint(&mut block_of, &mut blocks, UNIFORM.len(), rest);
+        let num_blocks = paint(&mut block_of, &mut blocks, num_blocks, UNICODE_14_RANGES);
+        blocks.truncate(num_blocks);
+        Self { block_of, blocks }
     }
 
     /// The class of one code point; past the end of Unicode it is `Other`.
@@ -81,19 +75,64 @@ impl ClassTable {
     pub fn of(&self, code_point: u32) -> Class {
         let code_point = code_point as usize;
         match self.block_of.get(code_point / BLOCK) {
-            Some(&block) => self.blocks[usize::from(block) * BLOCK + code_point % BLOCK],
+            Some(&block) => self.blocks[usize::from(block)][code_point % BLOCK],
             None => Class::Other,
         }
     }
 }
 
-fn fill(classes: &mut [Class], ranges: &[ClassRange]) {
-    for &(first, last, class) in ranges {
-        let end = (last as usize + 1).min(classes.len());
-        if let Some(run) = classes.get_mut(first as usize..end) {
-            run.fill(class);
-        }
+type Levels = ([u16; NUM_BLOCKS], [[Class; BLOCK]; 384], usize);
+
+/// Made by the compiler, so that nothing has to be built (or locked) at run time.
+static COMPILED: Levels = {
+    let mut block_of = [Class::Unassigned as u16; NUM_BLOCKS];
+    let mut blocks = [UNIFORM[0]; 384];
+    let mut uniform = 0;
+    while uniform < UNIFORM.len() {
+        blocks[uniform] = UNIFORM[uniform];
+        uniform += 1;
     }
+    let num_blocks = paint(&mut block_of, &mut blocks, UNIFORM.len(), UNICODE_14_RANGES);
+    (block_of, blocks, num_blocks)
+};
+
+/// Give code points their class. A block that a range covers wholly becomes a uniform one, another one gets a
+/// block of its own; `blocks` has room for it. Returns how many blocks are in use. (A `const fn` has no `for`.)
+#[allow(clippy::cast_possible_truncation)] // at most 4,357 blocks
+const fn paint(
+    block_of: &mut [u16],
+    blocks: &mut [[Class; BLOCK]],
+    mut num_blocks: usize,
+    ranges: &[ClassRange],
+) -> usize {
+    let mut index = 0;
+    while index < ranges.len() {
+        let (first, last, class) = ranges[index];
+        let end = if last as usize >= NUM_CODE_POINTS { NUM_CODE_POINTS } else { last as usize + 1 };
+        let mut start = first as usize;
+        while start < end {
+            let number = start / BLOCK;
+            let block_end = if (number + 1) * BLOCK < end { (number + 1) * BLOCK } else { end };
+            if block_end - start == BLOCK {
+                block_of[number] = class as u16;
+            } else {
+                if (block_of[number] as usize) < UNIFORM.len() {
+                    blocks[num_blocks] = UNIFORM[block_of[number] as usize];
+                    block_of[number] = num_blocks as u16;
+                    num_blocks += 1;
+                }
+                let block = &mut blocks[block_of[number] as usize];
+                let mut place = start;
+                while place < block_end {
+                    block[place % BLOCK] = class;
+                    place += 1;
+                }
+            }
+            start = block_end;
+        }
+        index += 1;
+    }
+    num_blocks
 }
 
 /// The code point at `start` of UTF-8 text, and its length in bytes.
@@ -109,5 +148,56 @@ pub(crate) fn decode(bytes: &[u8], start: usize) -> (u32, usize) {
         0x80..0xe0 => ((lead & 0x1f) << 6 | continuation(1), 2),
         0xe0..0xf0 => ((lead & 0x0f) << 12 | continuation(1) << 6 | continuation(2), 3),
         _ => ((lead & 0x07) << 18 | continuation(1) << 12 | continuation(2) << 6 | continuation(3), 4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(table: &ClassTable, class: Class) -> usize {
+        (0..0x11_0000_u32).filter(|&code_point| table.of(code_point) == class).count()
+    }
+
+    #[test]
+    fn the_compiled_table_has_what_unicode_14_assigns() {
+        let table = ClassTable::unicode_14();
+        assert_eq!(count(&table, Class::Letter), 131_756);
+        assert_eq!(count(&table, Class::Number), 1_791);
+        assert_eq!(count(&table, Class::Space), 25);
+        assert_eq!(table.of('é'.into()), Class::Letter);
+        assert_eq!(table.of('½'.into()), Class::Number);
+        assert_eq!(table.of('\u{301}'.into()), Class::Other, "a mark is no letter");
+        assert_eq!(table.of(0x1c), Class::Other, "no white space here, though `str.isspace` says so");
+        assert_eq!(table.of(0x1c8a), Class::Unassigned, "assigned in Unicode 16");
+        assert_eq!(table.of(0x11_0000), Class::Other, "past the end of Unicode");
+    }
+
+    #[test]
+    fn the_rest_completes_the_table_and_changes_nothing_of_it() {
+        let table = ClassTable::with_rest(&[(0x1c8a, 0x1c8a, Class::Letter), (0x61, 0x61, Class::Number)]);
+        assert_eq!(table.of(0x1c8a), Class::Letter);
+        assert_eq!(table.of(0x61), Class::Letter);
+        assert_eq!(count(&table, Class::Unassigned), 0);
+        let compiled = ClassTable::unicode_14();
+        for code_point in 0..0x11_0000 {
+            let class = compiled.of(code_point);
+            assert!(class == Class::Unassigned || class == table.of(code_point));
+        }
+    }
+
+    #[test]
+    fn a_range_past_the_end_of_unicode_does_no_harm() {
+        let table = ClassTable::with_rest(&[(0x10_ffff, u32::MAX - 1, Class::Letter), (5, 4, Class::Letter)]);
+        assert_eq!(table.of(0x10_ffff), Class::Letter);
+    }
+
+    #[test]
+    fn decoding_equals_the_standard_library_for_every_character() {
+        for character in char::MIN..=char::MAX {
+            let mut buffer = [0; 4];
+            let bytes = character.encode_utf8(&mut buffer).as_bytes();
+            assert_eq!(decode(bytes, 0), (u32::from(character), bytes.len()));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Made by rust/core/scripts/make_unicode_tables.py: do not edit.
+//! Made by `rust/core/scripts/make_unicode_tables.py`: do not edit.
 //!
 //! `(first, last, class)`, `last` inclusive, for what Unicode 14 assigns; every release of `tokenizers` agrees
 //! on these. A code point in no range has to be asked for.
@@ -6,6 +6,7 @@
 use super::unicode::Class::{self, Letter, Number, Other, Space};
 
 #[rustfmt::skip]
+#[allow(clippy::unreadable_literal)] // code points are known by four to six digits
 pub(crate) const UNICODE_14_RANGES: &[(u32, u32, Class)] = &[
     (0x00000, 0x00008, Other), (0x00009, 0x0000d, Space), (0x0000e, 0x0001f, Other), (0x00020, 0x00020, Space), (0x00021, 0x0002f, Other),
     (0x00030, 0x00039, Number), (0x0003a, 0x00040, Other), (0x00041, 0x0005a, Letter), (0x0005b, 0x00060, Other), (0x00061, 0x0007a, Letter),

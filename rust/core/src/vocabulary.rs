@@ -60,7 +60,7 @@ impl Vocabulary {
                 Ok(Merge { left: id(&left)?, right: id(&right)?, merged: id(&merged)? })
             })
             .collect::<Result<Vec<_>>>()?;
-        let tokens = token_table(vocab, added_tokens)?;
+        let tokens = token_table(&vocab, added_tokens)?;
         Ok(Self { byte_ids, merges, tokens })
     }
 
@@ -146,7 +146,10 @@ fn byte_ids(vocab: &FxHashMap<String, u32>) -> Result<[u32; 256]> {
 
 /// All tokens by id. Added tokens get their ids as `tokenizers` gives them when it loads the file, whatever
 /// id the file claims: that of the vocabulary, else the next free one.
-fn token_table(vocab: FxHashMap<String, u32>, added_tokens: &[AddedToken]) -> Result<Vec<Option<Box<[u8]>>>> {
+fn token_table(
+    vocab: &FxHashMap<String, u32>,
+    added_tokens: &[AddedToken],
+) -> Result<Vec<Option<Box<[u8]>>>> {
     let vocab_size = u32::try_from(vocab.len()).unwrap_or(u32::MAX);
     let mut added: FxHashMap<&str, u32> = FxHashMap::default();
     let mut max_added: Option<u32> = None;
@@ -178,3 +181,6 @@ fn token_table(vocab: FxHashMap<String, u32>, added_tokens: &[AddedToken]) -> Re
     }
     Ok(tokens)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

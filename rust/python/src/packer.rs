@@ -1,6 +1,7 @@
 //! `Packer`: documents to blocks. Packing itself is a copy, so it is done under the GIL, which keeps pushes whole.
 
 use gristmill_core::Totals;
+use gristmill_core::encoder as core_encoder;
 use gristmill_core::id::TokenId;
 use gristmill_core::packer::{self as core, LanePosition};
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -20,6 +21,16 @@ pub(crate) struct Packer(Typed);
 enum Typed {
     Narrow(core::Packer<u16>),
     Wide(core::Packer<u32>),
+}
+
+impl Typed {
+    fn narrow(&mut self) -> Option<&mut core::Packer<u16>> {
+        if let Self::Narrow(packer) = self { Some(packer) } else { None }
+    }
+
+    fn wide(&mut self) -> Option<&mut core::Packer<u32>> {
+        if let Self::Wide(packer) = self { Some(packer) } else { None }
+    }
 }
 
 /// Do the same with a packer of either type.
@@ -65,36 +76,16 @@ impl Packer {
         skip_bad: bool,
     ) -> PyResult<Vec<(usize, String)>> {
         guard(|| {
-            let py = slf.py();
             let objects = texts::objects(texts)?;
             let texts = texts::read_or_refuse(&objects, skip_bad)?;
-            let num_bytes = lengths(&texts.good);
             let encoder = &encoder.get().core;
-            // Encoded before the packer is touched: an interrupted call leaves it as it was, and two threads that
-            // push at once do so one after the other.
             let narrow = matches!(slf.borrow().0, Typed::Narrow(_));
-            let result = if narrow {
-                let max = encoder.vocabulary().max_token_id();
-                core::fitting::<u16>(i64::from(max)).map_err(|error| to_python(py, &error))?;
-                let encoded = without_gil(py, encoder, |interrupted| {
-                    encoder.encode_batch::<u16>(&texts.good, num_threads, interrupted)
-                })?;
-                match &mut slf.borrow_mut().0 {
-                    Typed::Narrow(packer) => {
-                        packer.push_documents(&encoded.ids, &encoded.offsets, &num_bytes)
-                    }
-                    Typed::Wide(_) => Ok(()), // a packer does not change its type
-                }
+            if narrow {
+                push_texts_as(slf, encoder, &texts.good, num_threads, Typed::narrow)?;
             } else {
-                let encoded = without_gil(py, encoder, |interrupted| {
-                    encoder.encode_batch::<u32>(&texts.good, num_threads, interrupted)
-                })?;
-                match &mut slf.borrow_mut().0 {
-                    Typed::Wide(packer) => packer.push_documents(&encoded.ids, &encoded.offsets, &num_bytes),
-                    Typed::Narrow(_) => Ok(()),
-                }
-            };
-            result.map(|()| texts.bad).map_err(|error| to_python(py, &error))
+                push_texts_as(slf, encoder, &texts.good, num_threads, Typed::wide)?;
+            }
+            Ok(texts.bad)
         })
     }
 
@@ -204,6 +195,28 @@ impl Packer {
     }
 }
 
+/// Encode before the packer is touched: an interrupted call leaves it as it was, and two threads that push at
+/// once do so one after the other.
+fn push_texts_as<I: TokenId>(
+    slf: &Bound<'_, Packer>,
+    encoder: &core_encoder::Encoder,
+    texts: &[&str],
+    num_threads: usize,
+    typed: fn(&mut Typed) -> Option<&mut core::Packer<I>>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let to_python = |error| to_python(py, &error);
+    core::fitting::<I>(i64::from(encoder.vocabulary().max_token_id())).map_err(to_python)?;
+    let num_bytes: Vec<i64> =
+        texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)).collect();
+    let batch =
+        without_gil(py, encoder, |interrupted| encoder.encode_batch(texts, num_threads, interrupted))?;
+    match typed(&mut slf.borrow_mut().0) {
+        Some(packer) => packer.push_documents(&batch.ids, &batch.offsets, &num_bytes).map_err(to_python),
+        None => Ok(()), // the caller chose by the type, which never changes
+    }
+}
+
 fn push<I: TokenId>(
     py: Python<'_>,
     packer: &mut core::Packer<I>,
@@ -214,8 +227,4 @@ fn push<I: TokenId>(
     packer
         .push_documents(&ids.to_ids::<I>(py)?, &contiguous(offsets), &contiguous(num_bytes))
         .map_err(|error| to_python(py, &error))
-}
-
-fn lengths(texts: &[&str]) -> Vec<i64> {
-    texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)).collect()
 }

@@ -21,21 +21,22 @@ use crate::id::TokenId;
 /// Bytes merged alone. Small enough to stay in the nearest cache, long enough that seams are rare.
 pub(super) const CHUNK: usize = 4096;
 
-/// Append the tokens of `piece` to `ids`.
+/// Append the tokens of `piece` to `ids`, made from chunks of `chunk_length` bytes.
 pub(super) fn merge<I: TokenId>(
     table: &MergeTable,
     piece: &[u8],
+    chunk_length: usize,
     scratch: &mut MergeScratch,
     ids: &mut Vec<I>,
     cancel: &Cancel,
 ) -> Result<()> {
     let base = ids.len();
     let MergeScratch { queue, tokens, window } = scratch;
-    for (number, chunk) in piece.chunks(CHUNK).enumerate() {
+    for (number, chunk) in piece.chunks(chunk_length).enumerate() {
         cancel.check()?;
         tokens.clear();
         table.merge_whole(chunk, queue, tokens);
-        Seam { table, piece, seam: number * CHUNK, base, queue: &mut *queue, window: &mut *window }
+        Seam { table, piece, at: number * chunk_length, base, queue: &mut *queue, window: &mut *window }
             .join(ids, tokens);
     }
     Ok(())
@@ -46,7 +47,7 @@ struct Seam<'a> {
     table: &'a MergeTable,
     piece: &'a [u8],
     /// Byte of the piece where the next chunk starts.
-    seam: usize,
+    at: usize,
     base: usize,
     queue: &'a mut QueueScratch,
     window: &'a mut Vec<u32>,
@@ -59,8 +60,8 @@ impl Seam<'_> {
         let (mut num_left, mut num_right) = (0, 0);
         loop {
             let left = &ids[ids.len() - num_left..];
-            let start = self.seam - left.iter().map(|id| self.table.length(id.to_u32())).sum::<usize>();
-            let end = self.seam + right[..num_right].iter().map(|&id| self.table.length(id)).sum::<usize>();
+            let start = self.at - left.iter().map(|id| self.table.length(id.to_u32())).sum::<usize>();
+            let end = self.at + right[..num_right].iter().map(|&id| self.table.length(id)).sum::<usize>();
             let mut window = std::mem::take(self.window);
             window.clear();
             self.table.merge_whole(&self.piece[start..end], self.queue, &mut window);
