@@ -136,7 +136,8 @@ class TrainingConfig:
     max_steps: int | None = field(default=None, metadata=FREE)
     """Optimizer steps; null sets no limit."""
     num_epochs: int | None = field(default=None, metadata=FREE)
-    """Times that the corpus is read; null reads on until max_steps."""
+    """Times that the corpus is read, each a pass with an end (data.final); null reads on until max_steps, and
+    what is left over at the end of an epoch goes first into the next one."""
     global_batch_size: int = 64
     """Sequences of one optimizer step, over all ranks; the number of ranks must divide it."""
     micro_batch_size: int = field(default=8, metadata=FREE)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
+from gristmill.ledger import Ledger
 from gristmill.train.model import IGNORED
 
 
@@ -50,8 +51,17 @@ class SampleSource(Protocol):
         """Times that the corpus had been read through before the last sample."""
         ...
 
+    @property
+    def ledger(self) -> Ledger:
+        """Account of what this pass has read."""
+        ...
+
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield this rank's samples: `input_ids` and `labels`, `(seq_length,)`, int64."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next pass is."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,46 +74,98 @@ class SampleSource(Protocol):
 
 
 class DatasetBatches:
-    """Groups the samples of one rank into its shares of global batches.
+    """Groups the samples of one rank into its shares of global batches, pass after pass.
 
-    The last batch of a finite source is filled up with sequences that count nothing.
+    A source that never ends is one pass. Of a finite one, each pass is an epoch, shuffled anew, and ends its
+    last batch: that one is filled up with sequences that count nothing. So the batches do not depend on how
+    many ranks share them. After the last sample of a pass comes a batch that is filled up or empty, whose
+    ledger is the whole account of the pass.
 
     Args:
         samples: this rank's samples.
         num_sequences: its share of a global batch.
+        num_passes: how many times to read a finite source.
     """
 
-    def __init__(self, samples: SampleSource, num_sequences: int) -> None:
+    def __init__(self, samples: SampleSource, num_sequences: int, num_passes: int = 1) -> None:
         self._samples = samples
         self._num_sequences = num_sequences
+        self._num_passes = num_passes
+        self._pass = 0
+        self._ledger_before: dict[str, Any] | None = None
+        self._is_loaded = False
 
     def __iter__(self) -> Iterator[Batch]:
+        while self._pass < self._num_passes:
+            if not self._is_loaded:
+                self._samples.set_epoch(self._pass)
+            self._is_loaded = False
+            yield from self._one_pass()
+            self._ledger_before = self._ledger()
+            self._pass += 1
+
+    def _one_pass(self) -> Iterator[Batch]:
         gathered: list[Mapping[str, torch.Tensor]] = []
+        filler: dict[str, torch.Tensor] | None = None
         for sample in self._samples:
             gathered.append(sample)
             if len(gathered) == self._num_sequences:
                 yield self._batch(gathered)
                 gathered = []
-        if gathered:
-            filler = {
-                "input_ids": torch.zeros_like(gathered[-1]["input_ids"]),
-                "labels": torch.full_like(gathered[-1]["labels"], IGNORED),
-            }
-            yield self._batch(gathered + [filler] * (self._num_sequences - len(gathered)))
+            if filler is None:
+                filler = {
+                    "input_ids": torch.zeros_like(sample["input_ids"]),
+                    "labels": torch.full_like(sample["labels"], IGNORED),
+                }
+        if gathered and filler is not None:
+            gathered += [filler] * (self._num_sequences - len(gathered))
+        yield self._batch(gathered, has_ended=True)
 
-    def _batch(self, samples: list[Mapping[str, torch.Tensor]]) -> Batch:
-        ledger = getattr(self._samples, "ledger", None)
+    def _batch(self, samples: list[Mapping[str, torch.Tensor]], has_ended: bool = False) -> Batch:
+        empty = torch.zeros((0, 0), dtype=torch.int64)
         return Batch(
-            input_ids=torch.stack([sample["input_ids"] for sample in samples]),
-            labels=torch.stack([sample["labels"] for sample in samples]),
-            epoch=self._samples.epoch,
-            state=self._samples.state_dict(),
-            ledger=None if ledger is None else ledger.to_dict(),
+            input_ids=torch.stack([sample["input_ids"] for sample in samples]) if samples else empty,
+            labels=torch.stack([sample["labels"] for sample in samples]) if samples else empty,
+            epoch=self._pass + 1 if has_ended else self._samples.epoch,
+            state={
+                "pass": self._pass,
+                "ledger_before": self._ledger_before,
+                "samples": self._samples.state_dict(),
+            },
+            ledger=self._ledger(),
         )
 
+    def _ledger(self) -> dict[str, Any]:
+        return add_ledgers(self._ledger_before, self._samples.ledger.to_dict())
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batch that came with `state`."""
-        self._samples.load_state_dict(state)
+        """Go on after the batch that came with `state`; before iterating.
+
+        Raises:
+            ResumeError: the state is of another tokenizer, or of other options.
+        """
+        self._samples.load_state_dict(state["samples"])
+        self._pass = state["pass"]
+        self._ledger_before = state["ledger_before"]
+        self._is_loaded = True
+
+
+def add_ledgers(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the accounts of two passes, figure by figure.
+
+    Example:
+        >>> add_ledgers({"tokens": 3, "skipped": {"null": 1}}, {"tokens": 4, "skipped": {"empty": 2}})
+        {'tokens': 7, 'skipped': {'null': 1, 'empty': 2}}
+    """
+    if first is None:
+        return dict(second)
+    total: dict[str, Any] = {}
+    for key in {**first, **second}:
+        if isinstance(second.get(key, first.get(key)), Mapping):
+            total[key] = add_ledgers(first.get(key), second.get(key, {}))
+        else:
+            total[key] = first.get(key, 0) + second.get(key, 0)
+    return total
 
 
 class WaitInterruptedError(Exception):

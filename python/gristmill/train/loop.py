@@ -80,6 +80,7 @@ class Trainer:
         # what failed on this rank alone; told to the others when they next agree
         self._failure: Exception | None = None
         self._timer = Timer()
+        self._told_epoch = progress.epoch
 
     def run(self) -> Outcome:
         """Train until the end or a stop signal; the last state is in a checkpoint then.
@@ -115,6 +116,7 @@ class Trainer:
                 self._take_step(batch, counts)
             elif batch is not None:  # nothing to learn from: go on, having consumed it
                 self._consume(batch)
+                self._tell_epoch()
             if counts.num_tokens > 0 and not self._after_step():
                 return "stopped"
         return "finished"
@@ -145,8 +147,8 @@ class Trainer:
         return counts
 
     def _take_step(self, batch: Batch | None, counts: _Counts) -> None:
-        started_epoch = self.progress.epoch
-        input_ids, labels = self._filler() if batch is None else (batch.input_ids, batch.labels)
+        has_data = batch is not None and len(batch.input_ids) > 0
+        input_ids, labels = (batch.input_ids, batch.labels) if batch and has_data else self._filler()
         result = self.stepper.take(input_ids, labels, counts.num_tokens, self.progress.step)
         progress = self.progress
         progress.step += 1
@@ -169,14 +171,18 @@ class Trainer:
                 tokens_per_second=self._timer.tokens_per_second(),
                 token_digest=digest,
             )
-        if progress.epoch > started_epoch:
-            self._tell("epoch", epoch=progress.epoch)
-            self._say(f"the corpus has been read {progress.epoch} times; epoch {progress.epoch} begins")
+        self._tell_epoch()
 
     def _consume(self, batch: Batch) -> None:
         self.progress.data = batch.state
         self.progress.epoch = batch.epoch
         self.progress.ledger = batch.ledger
+
+    def _tell_epoch(self) -> None:
+        if self.progress.epoch > self._told_epoch:
+            self._told_epoch = self.progress.epoch
+            self._tell("epoch", epoch=self.progress.epoch)
+            self._say(f"step {self.progress.step}: the corpus has been read {self.progress.epoch} times")
 
     def _filler(self) -> tuple[torch.Tensor, torch.Tensor]:
         # this rank's data has ended, another's has not: it takes part with no weight

@@ -55,18 +55,19 @@ def build_model(
     seq_length: int,
     eos_token_id: int,
     bos_token_id: int | None = None,
-    pad_token_id: int | None = None,
 ) -> GPT2LMHeadModel:
     """Build a GPT-2 with random weights, under torch's own seed and on its default device.
+
+    Its config has no padding id: blocks are padded behind their tokens, where causal attention does not look,
+    but `transformers` would search every batch for that id, and warn. `export_model` writes it.
 
     Args:
         config: the shape.
         vocab_size: ids that the tokenizer gives; the embedding is padded to a multiple of
             `config.pad_vocab_to_multiple_of`, and `gpt2_logits` never shows the rows beyond.
         seq_length: tokens of a block; the model has as many positions unless `config.n_positions` is larger.
-        eos_token_id: also taken for bos and pad where those are None.
-        bos_token_id: begins a text.
-        pad_token_id: fills up.
+        eos_token_id: ends a document.
+        bos_token_id: begins a text; by default EOS, as in GPT-2.
 
     Raises:
         ConfigError: one of the special ids lies outside the vocabulary, or there are too few positions.
@@ -80,7 +81,6 @@ def build_model(
     special: dict[str, Any] = {
         "eos_token_id": eos_token_id,
         "bos_token_id": eos_token_id if bos_token_id is None else bos_token_id,
-        "pad_token_id": eos_token_id if pad_token_id is None else pad_token_id,
     }
     for name, token_id in special.items():
         if not 0 <= token_id < vocab_size:
@@ -100,6 +100,7 @@ def build_model(
         resid_pdrop=config.dropout,
         embd_pdrop=config.dropout,
         attn_pdrop=config.dropout,
+        pad_token_id=None,
         **special | {"attn_implementation": "sdpa"},
     )
     return GPT2LMHeadModel(gpt2)
@@ -161,7 +162,7 @@ def export_model(
         vocab_size: rows to keep, by default the tokenizer's `max_token_id + 1`.
 
     Raises:
-        ConfigError: the model has fewer rows than the tokenizer has ids.
+        ConfigError: the model has fewer rows than the tokenizer has ids, or the padding id is none of them.
         OSError: the folder cannot be written; nothing was changed.
 
     Example:
@@ -173,11 +174,18 @@ def export_model(
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items() if name != _TIED_HEAD}
     tensors[_EMBEDDING] = tensors[_EMBEDDING][:rows]
     tensors = {name: tensor.to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-    config = GPT2Config(**_exported_values(model.config, rows))
+    pad_token_id = tokenizer.pad_token_id
+    if pad_token_id is None:
+        pad_token_id = tokenizer.require_eos()
+    elif not 0 <= pad_token_id < rows:
+        raise ConfigError(
+            f"pad_token_id is {pad_token_id} (expected an id of the vocabulary, 0 to {rows - 1})"
+        )
+    config = GPT2Config(pad_token_id=pad_token_id, **_exported_values(model.config, rows))
     config.architectures = ["GPT2LMHeadModel"]
     config.dtype = "float32"
     generation = GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
+        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=pad_token_id
     )
     with durable.atomic_folder(folder, replace=True) as temporary:
         tokenizer.save_pretrained(temporary)
@@ -191,5 +199,5 @@ def export_model(
 
 def _exported_values(config: Any, rows: int) -> dict[str, Any]:
     names = ["n_positions", "n_embd", "n_layer", "n_head", "resid_pdrop", "embd_pdrop", "attn_pdrop"]
-    names += ["bos_token_id", "eos_token_id", "pad_token_id"]
+    names += ["bos_token_id", "eos_token_id"]
     return {name: getattr(config, name) for name in names} | {"vocab_size": rows}

@@ -24,6 +24,7 @@ import torch
 
 from gristmill import durable
 from gristmill.errors import ConfigError
+from gristmill.ledger import Ledger
 from gristmill.tokenizer import Tokenizer
 from gristmill.train import rng
 from gristmill.train.arguments import save_config
@@ -121,7 +122,11 @@ class _Run:
                 config,
                 ranks,
             )
-            grouped = DatasetBatches(train, config.training.global_batch_size // ranks.world_size)
+            grouped = DatasetBatches(
+                train,
+                config.training.global_batch_size // ranks.world_size,
+                config.training.num_epochs or 1,
+            )
             batches: Iterable[Batch] = grouped
             if checkpoint is None:
                 progress, random_states = Progress(), "random states seeded"
@@ -185,8 +190,8 @@ class _Run:
                 self.log.say(f"{self.stop.signal_name}: stopped at step {progress.step}; go on with --resume")
                 return
             self.log.say(f"{progress.step} steps, {progress.num_tokens:,} tokens in {progress.seconds:.0f} s")
-            for name, value in (progress.ledger or {}).items():
-                self.log.say(f"  {name}: {value}")
+            if progress.ledger is not None:
+                self.log.say(str(Ledger(**progress.ledger)))
             self.log.say(f"model: {self.folder / MODEL}")
 
     def close(self) -> None:
@@ -225,7 +230,6 @@ class _Run:
                 vocab_size=self.vocab_size,
                 seq_length=config.data.seq_length,
                 eos_token_id=self.tokenizer.require_eos(),
-                pad_token_id=self.tokenizer.pad_token_id,
             )
             torch.nn.Module.to(model, ranks.device)
         return Stepper(model, config.training, ranks, self.vocab_size)
@@ -261,7 +265,7 @@ class _Run:
             "random_states": random_states,
         }
         self.log.say(
-            f"{num_parameters / 1e6:.1f} million parameters, {self.vocab_size:,} token ids, "
+            f"{num_parameters:,} parameters, {self.vocab_size:,} token ids, "
             f"{self.ranks.world_size} rank(s) on {self.ranks.device.type} in {stepper.precision}"
         )
         if found is None:

@@ -83,7 +83,6 @@ class Stepper:
                 self._parallel = DistributedDataParallel(
                     model,
                     device_ids=[ranks.device.index] if ranks.device.type == "cuda" else None,
-                    broadcast_buffers=False,
                     gradient_as_bucket_view=True,
                 )
                 self._settle_buckets()
