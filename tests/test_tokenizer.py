@@ -13,7 +13,8 @@ from tests import samples
 from tokenizers import models, pre_tokenizers
 
 from gristmill.errors import BadDocumentError, TokenizerError
-from gristmill.token_batch import TokenBatch
+from gristmill.packing import pack
+from gristmill.token_batch import TokenBatch, without_eos_inside
 from gristmill.tokenizer import Tokenizer, default_num_threads
 
 ROADS = ("tiny_tokenizer", "word_piece_tokenizer", "unigram_tokenizer", "split_bpe_tokenizer")
@@ -436,3 +437,27 @@ def test_an_unknown_token_that_is_missing() -> None:
     tokenizer = Tokenizer.from_tokenizers(tokenizers.Tokenizer(models.WordLevel({"a": 0}, unk_token="?")))
     with pytest.raises(TokenizerError, match=r"document 1 of the batch .* WordLevel"):
         tokenizer.encode_batch(["a", "b"])
+
+
+# EOS out of a text, on the slow road -----------------------------------------------------------------------
+
+
+def test_a_document_that_is_encoded_to_eos(unigram_tokenizer: Tokenizer) -> None:
+    """The vocabulary holds `</s>` itself. Ids stay those of the reference; such a document is not packed."""
+    eos = unigram_tokenizer.require_eos()
+    texts = ["def f", None, "", "x</s>y", "return", "</s></s>"]
+    batch = unigram_tokenizer.encode_batch(texts, on_bad="skip")
+    reference = samples.reference(unigram_tokenizer.to_str())
+    assert batch[2].tolist() == reference.encode("x</s>y", add_special_tokens=False).ids
+    assert eos in batch[2]
+    with pytest.raises(BadDocumentError, match=r"row 3: its text is encoded to the EOS token \(id 1\)"):
+        without_eos_inside(batch, eos, skip_bad=False)
+    good = without_eos_inside(batch, eos, skip_bad=True)
+    assert [ids.tolist() for ids in good] == [unigram_tokenizer.encode(texts[i]).tolist() for i in (0, 2, 4)]
+    assert [index for index, _ in good.bad] == [1, 3, 5]
+    assert without_eos_inside(good, eos, skip_bad=False) is good
+    packed = pack(texts, unigram_tokenizer, seq_length=4, final="pad", on_bad="skip")
+    assert packed.ledger.eos_tokens == packed.ledger.documents_packed == 3
+    assert sum(packed.ledger.documents_skipped.values()) == 3
+    with pytest.raises(BadDocumentError, match="row 1: its text is encoded to the EOS token"):
+        pack(["a", "b</s>"], unigram_tokenizer, seq_length=4)

@@ -22,7 +22,7 @@ from gristmill.corpus import TextBatch, check_on_bad, iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError
 from gristmill.ledger import Ledger as Ledger, count_bad, empty_message
 from gristmill.options import check_choice, check_count
-from gristmill.token_batch import check_num_threads
+from gristmill.token_batch import check_num_threads, without_eos_inside
 from gristmill.tokenizer import Tokenizer
 
 Final = Literal["drop", "pad"]
@@ -320,7 +320,8 @@ def push_texts(
     """
     if tokenizer.native is not None:
         return packer.push_texts(tokenizer.native, texts, num_threads, on_bad == "skip")
-    batch = tokenizer.encode_batch(texts, num_threads, on_bad)
+    encoded = tokenizer.encode_batch(texts, num_threads, on_bad)
+    batch = without_eos_inside(encoded, tokenizer.require_eos(), on_bad == "skip")
     left_out = {index for index, _ in batch.bad}
     num_bytes = [_num_bytes(text) for index, text in enumerate(texts) if index not in left_out]
     packer.push_documents(batch.ids, batch.offsets, np.array(num_bytes, dtype=np.int64))

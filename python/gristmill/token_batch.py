@@ -72,6 +72,32 @@ def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list
     return [as_str(text) for index, text in enumerate(texts) if index not in left_out], bad
 
 
+def without_eos_inside(batch: TokenBatch, eos_token_id: int, skip_bad: bool) -> TokenBatch:
+    """Treat documents that are encoded to EOS as bad ones: it could not tell any more where they end.
+
+    Only models of the slow road can do that: Unigram and WordLevel vocabularies often hold `</s>` itself, so
+    that a text with these characters is encoded to it, though special tokens are not looked for.
+
+    Raises:
+        BadDocumentError: there is such a document (`row` is its index), unless `skip_bad`.
+    """
+    places = np.flatnonzero(batch.ids == eos_token_id)
+    if not places.size:
+        return batch
+    documents = np.unique(np.searchsorted(batch.offsets, places, side="right") - 1)
+    left_out = {index for index, _ in batch.bad}
+    index_of = [index for index in range(len(batch) + len(left_out)) if index not in left_out]
+    reason = f"its text is encoded to the EOS token (id {eos_token_id})"
+    if not skip_bad:
+        raise BadDocumentError("documents", index_of[documents[0]], reason)
+    good = np.ones(len(batch), dtype=bool)
+    good[documents] = False
+    lengths = np.diff(batch.offsets)
+    bad = sorted([*batch.bad, *((index_of[document], reason) for document in documents)])
+    offsets = np.concatenate([[0], np.cumsum(lengths[good])])
+    return TokenBatch(batch.ids[np.repeat(good, lengths)], offsets, tuple(bad))
+
+
 def as_str(text: object) -> str:
     """Return a text that passed the check as `str`."""
     return text.decode("utf-8") if isinstance(text, bytes) else str(text)

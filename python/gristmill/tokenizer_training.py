@@ -3,8 +3,9 @@
     documents ──► checked texts ──► counts of pieces ──► merges ──► Tokenizer
                      here            `tokenizers`, memory by distinct pieces
 
-The result is a pure function of the texts and the options. Ctrl-C is noticed while texts are counted; the
-merging itself runs inside `tokenizers` to its end.
+A byte-level BPE is a pure function of the texts and the options. (Unigram and WordPiece, which `like=` can
+ask for, are not: `tokenizers` walks hash tables there, in another order each time.) Ctrl-C is noticed while
+texts are counted; the merging itself runs inside `tokenizers` to its end.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def train_tokenizer(
             how many they were.
 
     Returns:
-        The tokenizer. The same texts and options give the same one, whatever the number of threads.
+        The tokenizer. For BPE, the same texts and options give the same one, whatever the number of threads.
 
     Raises:
         EmptyCorpusError: there is no text in the corpus.
