@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill._native import derive_seed
 from gristmill.errors import ConfigError, TokenizerError, require_extra
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
@@ -48,7 +49,7 @@ class SamplingOptions:
             ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
             ("top_k", self.top_k >= 0, "0 or more, 0 for all"),
             ("top_p", 0 < self.top_p <= 1, "above 0, at most 1"),
-            ("seed", 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+            ("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1"),
         ):
             if not is_valid:
                 raise ConfigError(f"{name} is {getattr(self, name)!r} (expected {expected})")
@@ -96,8 +97,8 @@ def sample_text(
         prompts = [prompts]
     models = [_Model(folder) for folder in model_folders]
     return [
-        Completions(str(model.folder), model.num_parameters, prompt, model.complete(prompt, options))
-        for prompt in prompts
+        Completions(str(model.folder), model.num_parameters, prompt, model.complete(prompt, options, number))
+        for number, prompt in enumerate(prompts)
         for model in models
     ]
 
@@ -202,7 +203,7 @@ class _Model:
         self.model.eval()
         self.num_parameters = model_size(self.model)
 
-    def complete(self, prompt: str, options: SamplingOptions) -> tuple[str, ...]:
+    def complete(self, prompt: str, options: SamplingOptions, number: int) -> tuple[str, ...]:
         torch = self._torch
         ids = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         eos_token_id = self.model.config.eos_token_id
@@ -232,7 +233,7 @@ class _Model:
             }
         input_ids = torch.tensor([ids])
         with torch.random.fork_rng(), torch.inference_mode():  # the caller's random state is left alone
-            torch.manual_seed(options.seed)
+            torch.manual_seed(derive_seed(options.seed, "generate", 0, number))
             output = self.model.generate(
                 input_ids,
                 attention_mask=torch.ones_like(input_ids),

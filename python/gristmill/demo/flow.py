@@ -51,11 +51,12 @@ def run_demo(folder: Path, settings: DemoSettings, *, restart: bool = False) -> 
     for module in ("torch", "transformers", "datasets", "safetensors", "jsonargparse", "yaml", "rich"):
         if importlib.util.find_spec(module) is None:
             raise require_extra(module, "train", "gristmill demo")
-    from gristmill.demo.figures import compare
-    from gristmill.demo.training import show_completions, train
-
     started = time.monotonic()
     with sole_use(folder) as lock:
+        # Only now: torch takes seconds to import, and a second demo should be refused at once.
+        from gristmill.demo.figures import compare
+        from gristmill.demo.training import show_completions, train
+
         if restart:
             remove_outputs(folder)
         stages = Stages(folder)
@@ -120,8 +121,10 @@ def show_ledgers(folder: Path, settings: DemoSettings, tokenizer: Tokenizer) -> 
     """Pack both parts and print where every document, byte and token went."""
     from gristmill.packing import pack
 
-    for part in ("train", "validation"):
-        packed = pack(read_texts(folder / "corpus" / f"{part}.jsonl"), tokenizer, settings.seq_length)
+    # The last training block is dropped; the validation part is measured to its last token.
+    for part, final in (("train", "drop"), ("validation", "pad")):
+        texts = read_texts(folder / "corpus" / f"{part}.jsonl")
+        packed = pack(texts, tokenizer, settings.seq_length, final=final)
         print(f"{part}: {len(packed.blocks):,} blocks of {settings.seq_length} tokens")
         print(packed.ledger)
 
@@ -137,7 +140,7 @@ def show_places(folder: Path) -> None:
         ("run/checkpoints/", "to resume from"),
         ("run/model/", "the model, for AutoModelForCausalLM and `gristmill generate --model`"),
     ):
-        print(f"  {folder / name!s:<36} {what}")
+        print(f"  {f'{folder}/{name}':<36} {what}")
 
 
 def read_texts(file: Path) -> list[str]:

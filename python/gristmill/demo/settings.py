@@ -76,7 +76,6 @@ class DemoSettings:
                 "warmup_steps": min(50, self.max_steps // 4),
                 "weight_decay": 0.1,
                 "device": "cpu",
-                "num_threads": 1 if num_ranks > 1 else None,
             },
             "evaluation": {"every_steps": self.evaluate_every, "micro_batch_size": 32},
             "checkpoint": {"every_steps": 250, "keep_last": 2},
