@@ -1,9 +1,12 @@
+"""Fixtures of the trainer's tests."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
 from tests.train.launching import Zygote
+from tests.train.projects import Project, Unbroken, make_project, recorded
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +15,17 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     started = Zygote(tmp_path_factory.mktemp("zygote"))
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A corpus of 30 documents, its tokenizer, and a configuration of 24 steps."""
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def unbroken(zygote: Zygote, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    folder = tmp_path_factory.mktemp("unbroken")
+    arguments = project.arguments(folder / "run")
+    zygote.run("run_main", 2, arguments=arguments, record=str(folder / "ids")).check(0)
+    return Unbroken(folder / "run", recorded(folder / "ids", 2))

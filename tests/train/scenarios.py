@@ -243,6 +243,7 @@ def run_main(
     die_at_operation: int | None = None,
     signal_at: dict[str, int] | None = None,
     signal_in_evaluation: int | None = None,
+    signal_at_start: int | None = None,
 ) -> int:
     """Run `python -m gristmill.train` in this rank.
 
@@ -253,6 +254,7 @@ def run_main(
         die_at_operation: rank 0 dies before its n-th write, fsync or rename inside a save.
         signal_at: as `kill`, SIGTERM, before the step.
         signal_in_evaluation: rank that gets SIGINT in the middle of its first evaluation.
+        signal_at_start: rank that gets SIGTERM before the first batch.
     """
     own_take = steps.Stepper.take
 
@@ -275,11 +277,24 @@ def run_main(
     if signal_in_evaluation == rank():
         own_evaluate = evaluate.evaluate_model
 
-        def evaluate_and_signal(*arguments: Any, **options: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGINT)
-            return own_evaluate(*arguments, **options)
+        def evaluate_and_signal(model: Any, samples: Any, **options: Any) -> Any:
+            def signalling() -> Iterator[Any]:
+                for number, sample in enumerate(samples):
+                    if number == 2:  # between two micro-batches
+                        os.kill(os.getpid(), signal.SIGINT)
+                    yield sample
+
+            return own_evaluate(model, signalling(), **options)
 
         run.evaluate_model = evaluate_and_signal  # type: ignore[attr-defined]
+    if signal_at_start == rank():
+        own_prepare = run._Run.prepare
+
+        def prepare(self: Any, resume: bool) -> Any:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return own_prepare(self, resume)
+
+        run._Run.prepare = prepare  # type: ignore[method-assign]
     return main(arguments)
 
 
