@@ -17,8 +17,8 @@ _RANGES_PER_LINE = 5
 _HEAD = """\
 //! Made by `rust/core/scripts/make_unicode_tables.py`: do not edit.
 //!
-//! `(first, last, class)`, `last` inclusive, for what Unicode 14 assigns; every release of `tokenizers` agrees
-//! on these. A code point in no range has to be asked for.
+//! `(first, last, class)`, `last` inclusive, of what Unicode 14 assigns: there all releases of `tokenizers`
+//! agree. A code point in no range has to be asked for.
 
 use super::unicode::Class::{self, Letter, Number, Other, Space};
 
@@ -50,7 +50,9 @@ def main() -> None:
     """Write the file."""
     entries = [f"({first:#07x}, {last:#07x}, {name})," for first, last, name in assigned_ranges()]
     lines = (entries[i : i + _RANGES_PER_LINE] for i in range(0, len(entries), _RANGES_PER_LINE))
-    _TARGET.write_text(_HEAD + "".join(f"    {' '.join(line)}\n" for line in lines) + "];\n", encoding="utf-8")
+    _TARGET.write_text(
+        _HEAD + "".join(f"    {' '.join(line)}\n" for line in lines) + "];\n", encoding="utf-8"
+    )
     print(f"{_TARGET}: {len(entries)} ranges")
 
 

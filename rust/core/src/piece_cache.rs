@@ -147,10 +147,8 @@ mod tests {
 
     /// The tokens of a piece, for these tests: its length, then its bytes.
     fn tokens(piece: &[u8]) -> Vec<u32> {
-        std::iter::once(piece.len())
-            .chain(piece.iter().map(|&byte| byte.into()))
-            .map(|id| id as u32)
-            .collect()
+        let length = u32::try_from(piece.len()).unwrap();
+        std::iter::once(length).chain(piece.iter().map(|&byte| byte.into())).collect()
     }
 
     /// Look a piece up; also whether it had to be merged.

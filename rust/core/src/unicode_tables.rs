@@ -1,7 +1,7 @@
 //! Made by `rust/core/scripts/make_unicode_tables.py`: do not edit.
 //!
-//! `(first, last, class)`, `last` inclusive, for what Unicode 14 assigns; every release of `tokenizers` agrees
-//! on these. A code point in no range has to be asked for.
+//! `(first, last, class)`, `last` inclusive, of what Unicode 14 assigns: there all releases of `tokenizers`
+//! agree. A code point in no range has to be asked for.
 
 use super::unicode::Class::{self, Letter, Number, Other, Space};
 

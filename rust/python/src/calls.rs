@@ -18,10 +18,13 @@ pub(crate) fn without_gil<R: Send>(
     mut work: impl FnMut(&mut dyn FnMut() -> bool) -> Result<R> + Send,
 ) -> PyResult<R> {
     loop {
-        let mut raised = None;
+        let mut raised: Option<PyErr> = None;
         let result = py.detach(|| {
             work(&mut || {
-                raised = Python::attach(|py| py.check_signals().err());
+                // Asked again while the workers come to their end: the first exception is the one to raise.
+                if raised.is_none() {
+                    raised = Python::attach(|py| py.check_signals().err());
+                }
                 raised.is_some()
             })
         });

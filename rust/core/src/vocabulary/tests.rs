@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cancel::Cancel;
+use crate::merge::{MergeScratch, MergeTable};
 
 /// A `tokenizer.json` of the byte alphabet (its ids are the bytes), then `tokens` that it lacks, with `merges`.
 pub(crate) fn tokenizer_json(tokens: &[String], merges: &[[String; 2]]) -> String {
@@ -101,9 +103,9 @@ fn only_pairs_hold_tokens_with_blanks() {
 fn a_pair_that_stands_twice_has_its_last_rank() {
     let tokens = ["ab".to_owned(), "bc".to_owned()];
     let merges = json!([["a", "b"], ["b", "c"], ["a", "b"]]);
-    let table = crate::merge::MergeTable::new(&load(&base(&tokens, &merges)).unwrap());
+    let table = MergeTable::new(&load(&base(&tokens, &merges)).unwrap());
     let mut ids: Vec<u32> = Vec::new();
-    table.merge_into(b"abc", &mut Default::default(), &mut ids, &Default::default()).unwrap();
+    table.merge_into(b"abc", &mut MergeScratch::default(), &mut ids, &Cancel::default()).unwrap();
     assert_eq!(ids, [97, 257]);
 }
 
