@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank = int(os.environ.get("RANK", "0"))
     try:
         config, resume = parse_arguments(arguments)
+    except SystemExit as leaving:  # --help and --print_config have printed what was asked for
+        return leaving.code if isinstance(leaving.code, int) else 0
     except ConfigError as error:  # the same on every rank: one tells
         return _tell(error, EXIT_REFUSED) if rank == 0 else EXIT_REFUSED
     except GristmillError as error:

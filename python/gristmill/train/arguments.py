@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
+import typing
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,7 @@ from gristmill.train.config import RunConfig
 def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, bool]:
     """Read `--config run.yaml --section.key value ... [--resume]`: the configuration, and whether to resume.
 
-    `--help` and `--print_config` print and leave with `SystemExit(0)`, as argparse does.
+    `--help` and `--print_config` print, and leave with `SystemExit(0)` as argparse does.
 
     Raises:
         ConfigError: a key is unknown, or a value is of the wrong kind or out of range; one line.
@@ -49,13 +51,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, 
         help="go on from the newest complete checkpoint in training.output_dir (start where there is none)",
     )
     parser.add_class_arguments(RunConfig, as_group=False)
+    files = _config_files(arguments)
+    for file in files:
+        _refuse_unknown_keys(file)
     try:
         values = parser.parse_args(arguments)
         sections = parser.instantiate(values)
     except ConfigError:
         raise
     except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
-        raise ConfigError(_one_line(str(error)) + _naming_files(arguments)) from error
+        named = f" (configuration: {', '.join(files)} and flags)" if files else ""
+        raise ConfigError(_one_line(str(error)) + named) from error
     resume = bool(sections.pop("resume"))
     sections.pop("config")
     return RunConfig(**vars(sections)), resume
@@ -89,9 +95,31 @@ def _one_line(message: str) -> str:
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
-def _naming_files(arguments: Sequence[str] | None) -> str:
-    # the parser does not say which file a key came from
+def _config_files(arguments: Sequence[str] | None) -> list[str]:
     given = sys.argv[1:] if arguments is None else arguments
     files = [after for flag, after in pairwise(given) if flag == "--config"]
-    files += [flag.removeprefix("--config=") for flag in given if flag.startswith("--config=")]
-    return f" (configuration: {', '.join(files)} and flags)" if files else ""
+    return files + [flag.removeprefix("--config=") for flag in given if flag.startswith("--config=")]
+
+
+def _refuse_unknown_keys(file: str) -> None:
+    """Walk a file's keys: the parser lets an unknown one pass when nothing is in it, and names no file."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # the parser says what is wrong
+    _walk_keys(file, "", values, RunConfig)
+
+
+def _walk_keys(file: str, prefix: str, values: object, section: type) -> None:
+    if not isinstance(values, dict):
+        return
+    hints = typing.get_type_hints(section)
+    names = [field.name for field in dataclasses.fields(section)]
+    for key, value in values.items():
+        if key not in names:
+            raise ConfigError(f"{file}: unknown key {prefix}{key} (expected one of: {', '.join(names)})")
+        for kind in (hints[key], *typing.get_args(hints[key])):
+            if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+                _walk_keys(file, f"{prefix}{key}.", value, kind)
