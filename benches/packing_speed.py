@@ -1,6 +1,6 @@
 """Documents to blocks, side by side: `python benches/packing_speed.py [--quick]`.
 
-    documents ──► each peer checked: same ids as `tokenizers`? ──► interleaved rounds ──► medians ──► table, JSON
+    documents ──► each peer checked: same ids as `tokenizers`? ──► interleaved rounds ──► table, JSON
 
 README.md beside this file has the method.
 """

@@ -1,4 +1,4 @@
-"""Train a very small GPT-2 on a few standard modules and let it write: under a minute. Needs the extra [train].
+"""Train a very small GPT-2 on a few standard modules and let it write: under a minute. Needs [train].
 
 python examples/02_train_small_gpt2.py [FOLDER]
 """
