@@ -240,7 +240,7 @@ def test_a_corpus_of_nothing_but_bad_or_empty_texts(tiny_tokenizer: Tokenizer) -
         estimate_chars_per_token(tiny_tokenizer, ["", ""])
 
 
-def test_options_are_checked(tiny_tokenizer: Tokenizer) -> None:
+def test_options_are_checked(tiny_tokenizer: Tokenizer, unigram_tokenizer: Tokenizer) -> None:
     for wrong in (0, -1):
         with pytest.raises(ConfigError, match="rare_below is"):
             measure_tokenizer(tiny_tokenizer, ["a"], rare_below=wrong)
@@ -252,6 +252,9 @@ def test_options_are_checked(tiny_tokenizer: Tokenizer) -> None:
         measure_tokenizer(tiny_tokenizer, ["a"], on_bad="drop")
     with pytest.raises(TypeError, match="put it in a list"):
         measure_tokenizer(tiny_tokenizer, "a lone text")
+    for tokenizer in (tiny_tokenizer, unigram_tokenizer):
+        with pytest.raises(TypeError, match="lone value of type str"):
+            TokenizerMeter(tokenizer).add("a lone text")
     with pytest.raises(MissingColumnError, match="content"):
         measure_tokenizer(tiny_tokenizer, [{"content": "a"}])
 

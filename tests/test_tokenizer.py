@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import logging
 import threading
 
@@ -16,6 +18,7 @@ from gristmill.errors import BadDocumentError, TokenizerError
 from gristmill.packing import pack
 from gristmill.token_batch import TokenBatch, without_eos_inside
 from gristmill.tokenizer import Tokenizer, default_num_threads
+from gristmill.tokenizer_training import train_tokenizer
 
 ROADS = ("tiny_tokenizer", "word_piece_tokenizer", "unigram_tokenizer", "split_bpe_tokenizer")
 
@@ -83,6 +86,8 @@ def test_batch(tokenizer: Tokenizer) -> None:
     assert len(batch) == len(batch.offsets) - 1 == 4
     assert [ids.tolist() for ids in batch] == [tokenizer.encode(text).tolist() for text in texts]
     assert batch[-2].tolist() == batch[2].tolist()
+    for same in (tuple(texts), np.array(texts, dtype=object), (text.encode() for text in texts)):
+        assert tokenizer.encode_batch(same).ids.tolist() == batch.ids.tolist()  # type: ignore[arg-type]
     with pytest.raises(IndexError, match="document 4 of a batch of 4"):
         batch[4]
     assert tokenizer.encode("def").dtype == tokenizer.id_dtype
@@ -461,3 +466,19 @@ def test_a_document_that_is_encoded_to_eos(unigram_tokenizer: Tokenizer) -> None
     assert sum(packed.ledger.documents_skipped.values()) == 3
     with pytest.raises(BadDocumentError, match="row 1: its text is encoded to the EOS token"):
         pack(["a", "b</s>"], unigram_tokenizer, seq_length=4)
+
+
+# Docstrings ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["byte_alphabet", "metrics", "reference", "token_batch", "tokenizer", "tokenizer_training", "vocabulary"],
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    """Where an example speaks of `tokenizer`, that is the one which the docstring of `Tokenizer` makes."""
+    tokenizer = train_tokenizer(["def f(x): return x"] * 9, vocab_size=268, show_progress=False)
+    found = importlib.import_module(f"gristmill.{module}")
+    results = doctest.testmod(found, extraglobs={"tokenizer": tokenizer}, optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+    assert results.attempted > 0

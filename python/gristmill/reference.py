@@ -3,7 +3,8 @@ own engine does not cover.
 
 Its threads are its own (the environment variable RAYON_NUM_THREADS, read once per process, sets how many);
 a count cannot be given per call. It costs more than 100 bytes of memory per byte of text, so batches go
-through it in chunks, which also lets Ctrl-C through between them.
+through it in chunks, which also lets Ctrl-C through between them. A fork after its use is safe; version 0.21
+prints a line about it in the new process, later ones do not.
 """
 
 from __future__ import annotations

@@ -64,6 +64,8 @@ def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list
     Raises:
         BadDocumentError: at the first bad one, unless `skip_bad`.
     """
+    if not isinstance(texts, list | tuple | str | bytes):  # a lone text is refused below
+        texts = list(texts)  # it may be one that can be gone through only once
     bad = _native.check_texts(texts)
     if bad and not skip_bad:
         index, reason = bad[0]

@@ -44,15 +44,30 @@ class Vocabulary:
         self._unk_token_id = self._find_unknown(content["model"])
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a token as the vocabulary spells it, None where there is none."""
+        """Return the id of a token as the vocabulary spells it, None where there is none.
+
+        Example:
+            >>> tokenizer.token_to_id("Ġf"), tokenizer.token_to_id(" f")
+            (263, None)
+        """
         return self._vocabulary.get(token)
 
     def id_to_token(self, token_id: int) -> str | None:
-        """Return the token of an id as the vocabulary spells it, None where there is none."""
+        """Return the token of an id as the vocabulary spells it, None where there is none.
+
+        Example:
+            >>> tokenizer.id_to_token(266), tokenizer.id_to_token(10_000)
+            ('def', None)
+        """
         return self._token_of_id.get(token_id)
 
     def get_vocab(self) -> dict[str, int]:
-        """Return a copy of the vocabulary, token to id, added tokens included."""
+        """Return a copy of the vocabulary, token to id, added tokens included.
+
+        Example:
+            >>> tokenizer.get_vocab()["<|endoftext|>"]
+            0
+        """
         return dict(self._vocabulary)
 
     @property
@@ -120,6 +135,10 @@ class Vocabulary:
         Raises:
             TokenizerError: there is no EOS token, or a text can be encoded to it, so that it would not tell
                 where documents end.
+
+        Example:
+            >>> tokenizer.require_eos()
+            0
         """
         eos_token_id = self.eos_token_id
         if eos_token_id is None:
@@ -140,6 +159,10 @@ class Vocabulary:
 
         Special tokens, EOS among them, and ids without a token stand for 0 bytes. None where tokens stand for
         no fixed number of bytes: the model is not byte-level, or texts are changed before it sees them.
+
+        Example:
+            >>> tokenizer.token_byte_lengths()[tokenizer.encode("def f<|endoftext|>")].sum()
+            np.int64(18)
         """
         return self._byte_lengths
 
