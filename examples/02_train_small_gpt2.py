@@ -33,7 +33,7 @@ config = {
     },
     "training": {
         "output_dir": str(folder / "run"),
-        "max_steps": 150,
+        "max_steps": 100,
         "global_batch_size": 8,
         "learning_rate": 2e-3,
         "warmup_steps": 20,

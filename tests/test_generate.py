@@ -118,6 +118,10 @@ def test_special_text_in_a_prompt_is_text(model_folder: Path, tokenizer: Tokeniz
 def test_a_prompt_that_does_not_fit_is_refused(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"max_new_tokens is 31 .*at most 32 together"):
         sample_text(model_folder, "return argument 1", SamplingOptions(max_new_tokens=31))
+    with pytest.raises(ConfigError, match=r"max_new_tokens is 1 .*at most 32 together"):
+        sample_text(model_folder, "return argument 1" * 30)
+    # not asked for a number, it takes what there is room for
+    assert sample_text(model_folder, "return argument 1")[0].texts
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path, model_folder: Path) -> None:

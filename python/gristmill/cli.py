@@ -222,7 +222,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-return-sequences", type=int, default=1, help="completions of each prompt (default: 1)"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=64, help="tokens of a completion (default: 64)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=None, help="tokens of a completion (default: 64, or what fits)"
+    )
     parser.add_argument(
         "--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)"
     )

@@ -16,6 +16,7 @@ from typing import Any
 from gristmill._native import derive_seed
 from gristmill.errors import ConfigError, TokenizerError, require_extra
 
+DEFAULT_NEW_TOKENS = 64
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 
 
@@ -25,7 +26,8 @@ class SamplingOptions:
 
     Attributes:
         num_return_sequences: completions of each prompt.
-        max_new_tokens: tokens of one completion at most; it ends earlier at the EOS token.
+        max_new_tokens: tokens of one completion at most; it ends earlier at EOS. None: 64, or as many
+            as the model's context has room for.
         temperature: above 0 samples (higher is wilder); 0 takes the likeliest token every time.
         top_k: sample among this many likeliest tokens (0: all).
         top_p: sample among the likeliest tokens that have this much probability together (1: all).
@@ -36,7 +38,7 @@ class SamplingOptions:
     """
 
     num_return_sequences: int = 1
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
     temperature: float = 0.8
     top_k: int = 0
     top_p: float = 1.0
@@ -45,7 +47,7 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         for name, is_valid, expected in (
             ("num_return_sequences", self.num_return_sequences >= 1, "1 or more"),
-            ("max_new_tokens", self.max_new_tokens >= 1, "1 or more"),
+            ("max_new_tokens", self.max_new_tokens is None or self.max_new_tokens >= 1, "1 or more"),
             ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
             ("top_k", self.top_k >= 0, "0 or more, 0 for all"),
             ("top_p", 0 < self.top_p <= 1, "above 0, at most 1"),
@@ -83,7 +85,7 @@ def sample_text(
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ConfigError: a folder is missing or holds no model; a prompt and `max_new_tokens` exceed the context.
+        ConfigError: a folder is missing or holds no model; a prompt is too long for the context.
         TokenizerError: the model has no tokenizer beside it, or a prompt is empty and there is no EOS token.
 
     Example:
@@ -214,11 +216,15 @@ class _Model:
                 )
             ids = [eos_token_id]
         context = getattr(self.model.config, "max_position_embeddings", None)
-        if context is not None and len(ids) + options.max_new_tokens > context:
+        wanted = options.max_new_tokens
+        if wanted is None:
+            wanted = (
+                DEFAULT_NEW_TOKENS if context is None else max(1, min(DEFAULT_NEW_TOKENS, context - len(ids)))
+            )
+        if context is not None and len(ids) + wanted > context:
             raise ConfigError(
-                f"the prompt {textwrap.shorten(prompt, 40)!r} has {len(ids)} tokens, "
-                f"max_new_tokens is {options.max_new_tokens} (expected at most {context} together, "
-                f"the context of {self.folder})"
+                f"the prompt {textwrap.shorten(prompt, 40)!r} has {len(ids)} tokens, max_new_tokens is "
+                f"{wanted} (expected at most {context} together, the context of {self.folder})"
             )
         # Greedy completions are all alike: one is made and repeated.
         is_greedy = options.temperature == 0
@@ -237,7 +243,7 @@ class _Model:
             output = self.model.generate(
                 input_ids,
                 attention_mask=torch.ones_like(input_ids),
-                max_new_tokens=options.max_new_tokens,
+                max_new_tokens=wanted,
                 pad_token_id=self.model.config.pad_token_id
                 if self.model.config.pad_token_id is not None
                 else eos_token_id,
