@@ -13,10 +13,11 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from gristmill import durable
+from gristmill import Tokenizer, durable
 from gristmill.errors import GristmillError
 from gristmill.train import evaluate, model as models, run, step as steps
 from gristmill.train.__main__ import main
+from gristmill.train.arguments import parse_arguments
 from gristmill.train.config import (
     CheckpointConfig,
     CorpusConfig,
@@ -26,6 +27,7 @@ from gristmill.train.config import (
     RunConfig,
     TrainingConfig,
 )
+from gristmill.train.corpora import open_corpus, validation_samples
 from gristmill.train.data import Batch, Prefetched
 from gristmill.train.distributed import start_ranks
 from gristmill.train.log import RunLog
@@ -125,6 +127,30 @@ def evaluate_uneven(out: str, num_sequences: int, stop_rank: int | None = None) 
         should_stop=lambda: ranks.rank == stop_rank,
     )
     Path(f"{out}{ranks.rank}").write_text(json.dumps(None if found is None else found.to_dict()))
+    ranks.close()
+
+
+def evaluate_validation(arguments: list[str], out: str) -> None:
+    """Evaluate an untrained model on the validation corpus of a configuration, as a run does."""
+    config, _ = parse_arguments(arguments)
+    ranks = start_ranks("cpu", 20, 1)
+    assert config.data.validation is not None
+    tokenizer = Tokenizer.from_pretrained(config.data.tokenizer)
+    documents = open_corpus("data.validation", config.data.validation, config.data.streaming)
+    seed_all(0)
+    model = models.build_model(
+        SHAPE, vocab_size=tokenizer.max_token_id + 1, seq_length=config.data.seq_length, eos_token_id=0
+    )
+    found = evaluate.evaluate_model(
+        model,
+        validation_samples(documents, tokenizer, config, ranks),
+        vocab_size=tokenizer.max_token_id + 1,
+        token_byte_lengths=tokenizer.token_byte_lengths(),
+        micro_batch_size=2,
+        ranks=ranks,
+    )
+    assert found is not None
+    Path(f"{out}{ranks.rank}").write_text(json.dumps(found.to_dict()))
     ranks.close()
 
 
