@@ -132,7 +132,7 @@ import sys
 from tests import samples
 from gristmill import _native
 encoder = _native.Encoder.from_json(samples.gpt2_json())
-text = "ab" * 10**8
+text = "ab" * (5 * 10**7)
 print("ready", flush=True)
 try:
     encoder.encode(text)
@@ -298,7 +298,7 @@ def test_vocabularies_around_65536(num_tokens: int, dtype: str) -> None:
     wide.push_texts(encoder, ["hello"], 1, False)
     assert wide.take_blocks(9).dtype == np.uint32
     if num_tokens > 65_536:
-        with pytest.raises(TokenizerError, match=r"65536 .*the largest is 65535"):
+        with pytest.raises(TokenizerError, match="65536 does not fit"):
             _native.Packer(2, num_tokens - 1, False)
         with pytest.raises(TokenizerError, match="65536"):
             _native.Packer(2, 1, False).push_texts(encoder, ["hello"], 1, False)

@@ -25,7 +25,14 @@ pub enum Error {
     UnknownId {
         /// The id.
         id: i64,
-        /// The largest id there is (or fits).
+        /// The largest id there is.
+        max: u32,
+    },
+    /// An id that the id type of a packer cannot hold.
+    IdDoesNotFit {
+        /// The id.
+        id: i64,
+        /// The largest id that fits.
         max: u32,
     },
     /// The caller asked for the end of a long call. Nothing of the call took effect.
@@ -69,6 +76,9 @@ impl fmt::Display for Error {
             Self::UnknownId { id, max } => {
                 write!(f, "id {id} is not in the vocabulary (expected one of its ids, the largest is {max})")
             }
+            Self::IdDoesNotFit { id, max } => {
+                write!(f, "id {id} does not fit the id type (expected an id from 0 to {max})")
+            }
             Self::Cancelled => f.write_str("the call was cancelled"),
             Self::InvalidOption { name, value, expected } => {
                 write!(f, "{name} is {value} (expected {expected})")
@@ -105,6 +115,7 @@ mod tests {
             (Error::UnsupportedTokenizer { reason: reason() }, "found a, expected b"),
             (Error::UnicodeRestNeeded { code_point: 0x1c8a }, "U+1C8A is not assigned in Unicode 14"),
             (Error::UnknownId { id: -3, max: 70 }, "id -3 is not in the vocabulary (expected"),
+            (Error::IdDoesNotFit { id: 65_536, max: 65_535 }, "id 65536 does not fit the id type (expected"),
             (Error::Cancelled, "cancelled"),
             (Error::InvalidOffsets { reason: reason() }, "found a, expected b"),
             (
@@ -114,7 +125,7 @@ mod tests {
             (Error::PackerFinished, "takes no more documents (expected"),
             (Error::InvalidResume { reason: reason() }, "found a, expected b"),
         ];
-        let mut seen = [false; 9];
+        let mut seen = [false; 10];
         for (error, part) in cases {
             let number = match error {
                 Error::InvalidTokenizer { .. } => 0,
@@ -126,11 +137,12 @@ mod tests {
                 Error::InvalidOption { .. } => 6,
                 Error::PackerFinished => 7,
                 Error::InvalidResume { .. } => 8,
+                Error::IdDoesNotFit { .. } => 9,
             };
             seen[number] = true;
             let message = error.to_string();
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(seen, [true; 9]);
+        assert_eq!(seen, [true; 10]);
     }
 }

@@ -74,7 +74,7 @@ impl<I: TokenId> Packer<I> {
     ///
     /// # Errors
     ///
-    /// `InvalidOption` for a `seq_length` or `num_lanes` of 0, `UnknownId` for an EOS that the id type cannot hold.
+    /// `InvalidOption` for a `seq_length` or `num_lanes` of 0, `IdDoesNotFit` for an EOS that the id type cannot hold.
     pub fn new(seq_length: usize, eos_token_id: u32, num_lanes: usize) -> Result<Self> {
         let option =
             |name, value: usize, expected| Error::InvalidOption { name, value: value as u64, expected };
@@ -297,7 +297,7 @@ const MAX_LANES: usize = 1 << 16;
 pub fn fitting<I: TokenId>(id: i64) -> Result<I> {
     match u32::try_from(id) {
         Ok(fits) if fits <= I::MAX => Ok(I::from_u32(fits)),
-        _ => Err(Error::UnknownId { id, max: I::MAX }),
+        _ => Err(Error::IdDoesNotFit { id, max: I::MAX }),
     }
 }
 

@@ -19,7 +19,9 @@ fn named<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallAr
 pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::InvalidTokenizer { .. } | Error::UnknownId { .. } => named(py, "TokenizerError", (message,)),
+        Error::InvalidTokenizer { .. } | Error::UnknownId { .. } | Error::IdDoesNotFit { .. } => {
+            named(py, "TokenizerError", (message,))
+        }
         Error::UnsupportedTokenizer { .. } => named(py, "UnsupportedTokenizerError", (message,)),
         Error::InvalidResume { .. } => named(py, "ResumeError", (message,)),
         Error::InvalidOffsets { .. } | Error::InvalidOption { .. } => PyValueError::new_err(message),

@@ -49,8 +49,7 @@ impl MetricCounters {
 
     /// Count texts that were encoded elsewhere; `spans` are character offsets, `(num_tokens, 2)`.
     fn add_encoded(
-        &mut self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         texts: &Bound<'_, PyAny>,
         ids: &Bound<'_, PyAny>,
         offsets: &Bound<'_, PyAny>,
@@ -84,7 +83,8 @@ impl MetricCounters {
                 };
                 documents.push(EncodedDocument { text, ids, spans });
             }
-            self.0.add_encoded(&documents).map_err(|error| to_python(py, &error))
+            let mut counters = slf.borrow_mut();
+            counters.0.add_encoded(&documents).map_err(|error| to_python(slf.py(), &error))
         })
     }
 

@@ -91,8 +91,7 @@ impl Packer {
 
     /// Append documents that were encoded elsewhere.
     fn push_documents(
-        &mut self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         ids: &Bound<'_, PyAny>,
         offsets: &Bound<'_, PyAny>,
         num_bytes: &Bound<'_, PyAny>,
@@ -101,9 +100,10 @@ impl Packer {
             let ids = IdArray::new("ids", ids)?;
             let offsets = integers("offsets", offsets)?;
             let num_bytes = integers("num_bytes", num_bytes)?;
-            match &mut self.0 {
-                Typed::Narrow(packer) => push(py, packer, &ids, &offsets, &num_bytes),
-                Typed::Wide(packer) => push(py, packer, &ids, &offsets, &num_bytes),
+            // Borrowed last: converting an array may let other threads run.
+            match &mut slf.borrow_mut().0 {
+                Typed::Narrow(packer) => push(slf.py(), packer, &ids, &offsets, &num_bytes),
+                Typed::Wide(packer) => push(slf.py(), packer, &ids, &offsets, &num_bytes),
             }
         })
     }

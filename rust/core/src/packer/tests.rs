@@ -94,7 +94,10 @@ fn what_makes_no_sense_is_refused() {
         Packer::<u16>::new(1, 1, 0),
         Err(Error::InvalidOption { name: "num_lanes", value: 0, .. })
     ));
-    assert_eq!(Packer::<u16>::new(1, 65_536, 1).unwrap_err(), Error::UnknownId { id: 65_536, max: 65_535 });
+    assert_eq!(
+        Packer::<u16>::new(1, 65_536, 1).unwrap_err(),
+        Error::IdDoesNotFit { id: 65_536, max: 65_535 }
+    );
     assert!(Packer::<u32>::new(1, 65_536, 1).is_ok());
     let mut packer = Packer::<u16>::new(4, EOS, 1).unwrap();
     for (offsets, num_bytes) in [
@@ -108,7 +111,7 @@ fn what_makes_no_sense_is_refused() {
         assert!(matches!(result, Err(Error::InvalidOffsets { .. })), "{offsets:?}");
     }
     assert_eq!(packer.counters(), PackerCounters::default());
-    assert_eq!(packer.finish(Some(70_000)), Err(Error::UnknownId { id: 70_000, max: 65_535 }));
+    assert_eq!(packer.finish(Some(70_000)), Err(Error::IdDoesNotFit { id: 70_000, max: 65_535 }));
 }
 
 /// A packer that stands at block 3, and its positions.
