@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # Kinds of bad rows, as ledgers count them, by the first words of the reason.
-_BAD_KINDS = {"null": "null", "a value": "wrong type", "a lone": "lone surrogate", "invalid": "invalid UTF-8"}
+_BAD_KINDS = {
+    "null": "null",
+    "a value": "wrong type",
+    "a lone": "lone surrogate",
+    "invalid": "invalid UTF-8",
+    "its text is encoded to the EOS": "EOS in text",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Ledger:
         documents_read: rows taken from the corpus.
         documents_packed: documents among them that were encoded, empty ones included.
         documents_skipped: rows left out by `on_bad="skip"`, by kind ("null", "wrong type", "lone surrogate",
-            "invalid UTF-8").
+            "invalid UTF-8", and with some models on the slow road "EOS in text").
         bytes: UTF-8 bytes of the packed documents.
         tokens: their tokens, with one EOS each.
         eos_tokens: EOS ids put after documents, one each. Padding is none, nor is EOS inside of pushed ids.

@@ -319,7 +319,7 @@ class _Run:
         limit = max(_LEAST_CHARACTERS, missing_tokens * chars_per_token)
         first = end = self._next_text
         size = 0
-        while end < len(window.texts) and size < limit:
+        while end < len(window.texts) and (end == first or size < limit):
             text = window.texts[end]
             size += len(text) if isinstance(text, str | bytes) else 0
             end += 1
