@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,12 @@ def train_made_up(
     fate: dict[str, dict[str, int]] | None = None,
     prefetch: int = 0,
     full_disk_at: int | None = None,
+    group_timeout_s: float = 20,
 ) -> int:
-    """Run the loop; `fate` maps a rank to what happens to it at which batch: fail, empty, end, stop."""
+    """Run the loop; `fate` maps a rank to what happens to it at which batch or step.
+
+    Batches: fail, empty, end. Steps: stop (SIGTERM), die (SIGKILL), hang.
+    """
     config = RunConfig(
         model=SHAPE,
         data=DataConfig(tokenizer="unused", train=CorpusConfig(path="unused"), seq_length=16),
@@ -202,12 +207,12 @@ def train_made_up(
             global_batch_size=6,
             micro_batch_size=2,
             device="cpu",
-            timeout_s=20,
+            timeout_s=group_timeout_s,
         ),
         checkpoint=CheckpointConfig(every_steps=2, keep_last=None),
         logging=LoggingConfig(tensorboard=False, console=False),
     )
-    ranks = start_ranks("cpu", 20, 1)
+    ranks = start_ranks("cpu", group_timeout_s, 1)
     own_fate = (fate or {}).get(str(ranks.rank), {})
     stop = StopFlag().install()
     source: Any = MadeUpBatches(own_fate.get("end", num_batches), ranks.rank, ranks.world_size, own_fate)
@@ -230,6 +235,8 @@ def train_made_up(
     def taking(*arguments: Any) -> Any:
         if arguments[3] == own_fate.get("stop"):
             os.kill(os.getpid(), signal.SIGTERM)
+        if arguments[3] == own_fate.get("hang"):
+            time.sleep(8)
         if arguments[3] == own_fate.get("die"):
             os.kill(os.getpid(), signal.SIGKILL)
         return take(*arguments)

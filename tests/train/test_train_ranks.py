@@ -127,6 +127,13 @@ def test_a_rank_that_dies_ends_the_others(zygote: Zygote, tmp_path: Path) -> Non
     assert ended.seconds < 15
 
 
+def test_a_rank_that_hangs_ends_the_others_in_time(zygote: Zygote, tmp_path: Path) -> None:
+    options = {"fate": {"1": {"hang": 3}}, "group_timeout_s": 3}
+    ended = zygote.run("train_made_up", 2, folder=str(tmp_path), **options).check(1)
+    told = "RankError: rank 0 of 2: another rank died, or did not answer within 3 s, while "
+    assert ended.outputs[0].startswith(told)
+
+
 @pytest.mark.parametrize("who", ["0", "1"])
 def test_a_stop_signal_to_one_rank_stops_all_at_the_same_step(
     zygote: Zygote, tmp_path: Path, who: str

@@ -33,9 +33,8 @@ def build_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.opt
                 "weight_decay": config.weight_decay if decays else 0.0,
             }
         )
-    on_cuda = any(parameter.is_cuda for parameter in parameters.values())
     return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=on_cuda
+        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True
     )
 
 
