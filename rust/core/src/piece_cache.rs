@@ -25,7 +25,7 @@ pub struct PieceCache {
 }
 
 impl PieceCache {
-    /// A cache that takes at most `capacity_bytes` (and at least 7 KB).
+    /// A cache that takes at most `capacity_bytes` (and at least 8 KiB).
     #[must_use]
     pub fn with_capacity_bytes(capacity_bytes: usize) -> Self {
         // 99 % of pieces are short, but a long one costs several times as much to merge.
