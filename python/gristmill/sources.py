@@ -133,7 +133,8 @@ class _SequenceReader(SourceReader):
         try:
             rows = self._source.rows(self._row, max_documents)
         except Exception as error:
-            raise explained(error, self._source.name, self._row) from error.__cause__
+            explain(error, f"{self._source.name}, row {self._row}")
+            raise
         self._row += len(rows)
         return rows
 
@@ -155,7 +156,8 @@ class IterableSource(DocumentSource):
         try:
             reader = _IteratorReader(self, iter(self._documents))
         except Exception as error:
-            raise explained(error, self.name, 0) from error.__cause__
+            explain(error, f"{self.name}, row 0")
+            raise
         skip_rows(reader, self.name, row_of(position))
         return reader
 
@@ -195,7 +197,8 @@ class _IteratorReader(SourceReader):
         try:
             rows.extend(itertools.islice(self._iterator, max_documents))
         except Exception as error:
-            raise explained(error, self._source.name, self._row + len(rows)) from error.__cause__
+            explain(error, f"{self._source.name}, row {self._row + len(rows)}")
+            raise
         self._ended = len(rows) < max_documents
         texts = self._source.texts(rows, self._row)
         self._row += len(rows)
@@ -254,18 +257,16 @@ def _too_short(name: str, num_rows: int, row: int) -> ResumeError:
     )
 
 
-def explained(error: Exception, name: str, row: int) -> Exception:
-    """Return what to raise for an exception of a source: itself, with a note that says where it came up.
+def explain(error: Exception, place: str) -> None:
+    """Note on an exception of a source where it came up; the caller raises it again.
 
-    A stray StopIteration would end our loops as if the corpus had ended there; it becomes a SourceError.
+    Raises:
+        SourceError: it is a stray StopIteration, which would end our loops as if the corpus had ended there.
     """
     if isinstance(error, StopIteration):
-        problem = SourceError(
-            f"{name}, row {row}: reading raised StopIteration where no iterator ends (expected a row, or an "
-            "exception that says what is wrong)"
-        )
-        problem.__cause__ = error
-        return problem
+        raise SourceError(
+            f"{place}: reading raised StopIteration where no iterator ends (expected a row, or an exception "
+            "that says what is wrong)"
+        ) from error
     if not isinstance(error, GristmillError):
-        error.add_note(f"while gristmill read {name}, row {row}")
-    return error
+        error.add_note(f"while gristmill read {place}")

@@ -24,7 +24,7 @@ from gristmill.sources import (
     Position,
     Seek,
     SourceReader,
-    explained,
+    explain,
     missing_column,
     row_of,
     skip_rows,
@@ -49,7 +49,7 @@ class StreamSource(DocumentSource):
         if columns is not None and text_column not in columns:
             raise missing_column(name, 0, text_column, columns)
         self._documents = documents
-        self._epoch = int(documents.epoch)
+        self.epoch = int(documents.epoch)
         self._has_columns = columns is not None
         self.seek: Seek = "none" if _has_shuffle_buffer(documents) else "unit"
 
@@ -67,7 +67,7 @@ class StreamSource(DocumentSource):
         stream = self._documents.shard(num_shards=1, index=0).with_format(None)
         if self._has_columns:
             stream = stream.select_columns([self.text_column])
-        stream.set_epoch(self._epoch)
+        stream.set_epoch(self.epoch)
         return stream
 
 
@@ -77,7 +77,9 @@ class _StreamReader(SourceReader):
     def __init__(self, source: StreamSource, position: Position | None = None) -> None:
         self._source = source
         self._stream = source.new_stream()
-        self._first_state = self._state = _plain(self._stream.state_dict(), source.name)
+        # Until it is iterated, a stream says the epoch that it was made with, not the one it is set to.
+        self._first_state = _plain(self._stream.state_dict(), source.name) | {"epoch": source.epoch}
+        self._state = self._first_state
         self._row = row_of(position)
         self._batch: list[object] = []
         self._used = 0
@@ -88,6 +90,7 @@ class _StreamReader(SourceReader):
             self._state = position["stream"]
             # A state of another epoch would be ignored without a word.
             self._stream.set_epoch(self._state["epoch"])
+            self._first_state["epoch"] = self._state["epoch"]
             self._stream.load_state_dict(self._state)
             to_drop = int(position["used"])
         self._batches: Iterator[Mapping[str, list[object]]] = self._stream.iter(batch_size=_BATCH_ROWS)
@@ -122,7 +125,8 @@ class _StreamReader(SourceReader):
         try:
             batch = next(self._batches, None)
         except Exception as error:
-            raise explained(error, self._source.name, self._row) from error.__cause__
+            explain(error, f"{self._source.name}, rows from {self._row} on")
+            raise
         if batch is None:
             self._batches = iter(())
             return False
