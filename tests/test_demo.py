@@ -64,6 +64,7 @@ def test_fails_goes_on_starts_over_and_resumes(tmp_path: Path) -> None:
     num_steps = 150
     output = interrupt_demo(folder, "--max-steps", str(num_steps), "--restart")
     assert "the trainer writes a checkpoint first" in output
+    assert "the same command, without --restart, goes on from here" in output
     assert "(found" not in output
     assert "Traceback" not in output
     stopped_after = logged_steps(folder)[-1]

@@ -289,4 +289,8 @@ def _demo(options: argparse.Namespace) -> int:
         for name in ("corpus_megabytes", "vocab_size", "max_steps")
         if (value := getattr(options, name)) is not None
     }
-    return run_demo(options.folder, DemoSettings(**chosen), restart=options.restart)
+    try:
+        return run_demo(options.folder, DemoSettings(**chosen), restart=options.restart)
+    except KeyboardInterrupt:
+        print("stopped: the same command, without --restart, goes on from here", file=sys.stderr)
+        raise
