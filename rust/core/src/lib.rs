@@ -23,6 +23,7 @@ pub mod cancel;
 pub mod encoder;
 pub mod error;
 pub mod id;
+pub mod instructions;
 mod lane;
 pub mod merge;
 pub mod metrics;
@@ -31,6 +32,8 @@ pub mod packer;
 pub mod parallel;
 pub mod piece_cache;
 pub mod split;
+#[cfg(test)]
+mod testing;
 mod tokenizer_json;
 pub mod unicode;
 mod unicode_tables;

@@ -9,6 +9,9 @@
 //! Every character falls into some piece, so the pieces tile the text. This is the plain scanner that defines
 //! the meaning; a faster one has to equal it.
 
+pub(crate) mod boundaries;
+pub(crate) mod classify;
+
 use crate::error::{Error, Result};
 use crate::unicode::{Class, ClassTable, decode};
 
@@ -118,7 +121,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// Length of the contraction after an apostrophe: `s t m d re ve ll`, lower case only.
-fn contraction_length(rest: &[u8]) -> Option<usize> {
+pub(crate) fn contraction_length(rest: &[u8]) -> Option<usize> {
     match rest {
         [b's' | b't' | b'm' | b'd', ..] => Some(1),
         [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => Some(2),

@@ -1,0 +1,249 @@
+//! Stage 1a: for each byte, the class of the character it belongs to, as bit masks over blocks of 64 bytes.
+//!
+//! ```text
+//! text         d  o  n  '  t     s  a  y     1  2  \n é     (é has two bytes)
+//! letter       1  1  1  .  1  .  1  1  1  .  .  .  .  1  1
+//! number       .  .  .  .  .  .  .  .  .  .  1  1  .  .  .
+//! white        .  .  .  .  .  1  .  .  .  1  .  .  1  .  .
+//! blank        .  .  .  .  .  1  .  .  .  1  .  .  .  .  .    the byte 0x20, the only one that joins a word
+//! other        .  .  .  1  .  .  .  .  .  .  .  .  .  .  .
+//! apostrophe   .  .  .  1  .  .  .  .  .  .  .  .  .  .  .
+//!              bit 0 ──►                                      bit i is byte i of the block
+//! ```
+//!
+//! A character of several bytes sets its class on all of them, so that inside a character the class never changes.
+//! The plain form, `block_portable`, says what the masks mean; the other two differ in the ASCII part alone.
+
+use crate::instructions::{Instructions, Level};
+use crate::unicode::{Class, ClassTable, decode};
+
+/// Bytes of one block: as many as a mask has bits.
+pub(crate) const BLOCK: usize = 64;
+
+/// The masks of one block. Bits past the end of the text are 0 in all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BlockMasks {
+    /// `\p{L}`
+    pub(crate) letter: u64,
+    /// `\p{N}`
+    pub(crate) number: u64,
+    /// `\s`
+    pub(crate) white: u64,
+    /// None of these.
+    pub(crate) other: u64,
+    /// The byte 0x20.
+    pub(crate) blank: u64,
+    /// The byte 0x27.
+    pub(crate) apostrophe: u64,
+    /// White space of one byte, which can be seen to be the last of its run by looking at the byte after it.
+    pub(crate) white_ascii: u64,
+    /// First bytes of longer white space that is followed by something else than white space: a piece starts
+    /// there, which arithmetic on bytes would place at the last byte.
+    pub(crate) white_last: u64,
+}
+
+/// Masks of the 64 bytes of `text` from `start` on (fewer at its end; `start < text.len()`).
+///
+/// The first code point that has no class yet is noted in `unassigned`, and taken for `Other`.
+#[inline]
+pub(crate) fn classify_block(
+    instructions: Instructions,
+    text: &[u8],
+    start: usize,
+    classes: &ClassTable,
+    unassigned: &mut Option<u32>,
+) -> BlockMasks {
+    let rest = &text[start..];
+    let mut padded = [0; BLOCK];
+    let (block, inside) = if let Some(block) = rest.first_chunk::<BLOCK>() {
+        (block, u64::MAX)
+    } else {
+        padded[..rest.len()].copy_from_slice(rest);
+        (&padded, (1 << rest.len()) - 1)
+    };
+    let ascii = match instructions.level() {
+        Level::Portable => ascii_portable(block),
+        // SAFETY: a level exists only where the machine has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { ascii_avx2(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { ascii_avx512(block) },
+    };
+    let mut masks = BlockMasks {
+        letter: ascii.letter & inside,
+        number: ascii.number & inside,
+        white: ascii.white & inside,
+        blank: ascii.blank & inside,
+        apostrophe: ascii.apostrophe & inside,
+        white_ascii: ascii.white & inside,
+        ..BlockMasks::default()
+    };
+    if ascii.long != 0 {
+        add_long_characters(&mut masks, ascii.long, text, start, classes, unassigned);
+    }
+    masks.other = inside & !(masks.letter | masks.number | masks.white);
+    masks
+}
+
+/// What the ASCII bytes of a block are, and which bytes are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct AsciiMasks {
+    letter: u64,
+    number: u64,
+    white: u64,
+    blank: u64,
+    apostrophe: u64,
+    /// Bytes of characters longer than one byte.
+    long: u64,
+}
+
+fn ascii_portable(block: &[u8; BLOCK]) -> AsciiMasks {
+    let mut masks = AsciiMasks::default();
+    for (i, &byte) in block.iter().enumerate() {
+        let bit = |is: bool| u64::from(is) << i;
+        masks.letter |= bit((byte | 0x20).wrapping_sub(b'a') < 26);
+        masks.number |= bit(byte.wrapping_sub(b'0') < 10);
+        // No 0x1c to 0x1f here: they are `str.isspace` in Python, but not `\s`.
+        masks.white |= bit(byte == b' ' || byte.wrapping_sub(b'\t') < 5);
+        masks.blank |= bit(byte == b' ');
+        masks.apostrophe |= bit(byte == b'\'');
+        masks.long |= bit(byte >= 0x80);
+    }
+    masks
+}
+
+/// Two halves of 32 bytes. AVX2 compares signed bytes only, so `x < n` unsigned is `min(x, n - 1) == x`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
+fn ascii_avx2(block: &[u8; BLOCK]) -> AsciiMasks {
+    use std::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_set1_epi8, _mm256_sub_epi8,
+    };
+    let mut masks = AsciiMasks::default();
+    for half in 0..2 {
+        // SAFETY: both halves lie inside of the 64 bytes; the load asks for no alignment.
+        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(32 * half).cast::<__m256i>()) };
+        let splat = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
+        let mask = |lanes: __m256i| u64::from(_mm256_movemask_epi8(lanes).cast_unsigned()) << (32 * half);
+        let within = |bytes: __m256i, first: u8, count: u8| {
+            let offset = _mm256_sub_epi8(bytes, splat(first));
+            _mm256_cmpeq_epi8(_mm256_min_epu8(offset, splat(count - 1)), offset)
+        };
+        let blank = _mm256_cmpeq_epi8(bytes, splat(b' '));
+        masks.letter |= mask(within(_mm256_or_si256(bytes, splat(0x20)), b'a', 26));
+        masks.number |= mask(within(bytes, b'0', 10));
+        masks.white |= mask(_mm256_or_si256(blank, within(bytes, b'\t', 5)));
+        masks.blank |= mask(blank);
+        masks.apostrophe |= mask(_mm256_cmpeq_epi8(bytes, splat(b'\'')));
+        masks.long |= mask(bytes);
+    }
+    masks
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+#[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
+fn ascii_avx512(block: &[u8; BLOCK]) -> AsciiMasks {
+    use std::arch::x86_64::{
+        __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512, _mm512_movepi8_mask,
+        _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8,
+    };
+    // SAFETY: the block has 64 bytes; the load asks for no alignment.
+    let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast::<__m512i>()) };
+    let splat = |byte: u8| _mm512_set1_epi8(byte.cast_signed());
+    let within = |bytes: __m512i, first: u8, count: u8| {
+        _mm512_cmplt_epu8_mask(_mm512_sub_epi8(bytes, splat(first)), splat(count))
+    };
+    let blank = _mm512_cmpeq_epi8_mask(bytes, splat(b' '));
+    AsciiMasks {
+        letter: within(_mm512_or_si512(bytes, splat(0x20)), b'a', 26),
+        number: within(bytes, b'0', 10),
+        white: blank | within(bytes, b'\t', 5),
+        blank,
+        apostrophe: _mm512_cmpeq_epi8_mask(bytes, splat(b'\'')),
+        long: _mm512_movepi8_mask(bytes),
+    }
+}
+
+/// Adds the characters of more than one byte. One that began in the block before is found by going back to its
+/// first byte, so that a block's masks depend on nothing but the text.
+#[inline(never)]
+fn add_long_characters(
+    masks: &mut BlockMasks,
+    mut long: u64,
+    text: &[u8],
+    start: usize,
+    classes: &ClassTable,
+    unassigned: &mut Option<u32>,
+) {
+    while long != 0 {
+        let first_bit = long.trailing_zeros() as usize;
+        let mut position = start + first_bit;
+        while is_continuation(text[position]) {
+            position -= 1;
+        }
+        let (code_point, width) = decode(text, position);
+        let after = position + width;
+        let end_bit = (after - start).min(BLOCK);
+        let bits = (u64::MAX >> (BLOCK - (end_bit - first_bit))) << first_bit;
+        long &= !bits;
+        match classes.of(code_point) {
+            Class::Letter => masks.letter |= bits,
+            Class::Number => masks.number |= bits,
+            Class::Other => {}
+            Class::Space => {
+                masks.white |= bits;
+                if position >= start && after < text.len() && !is_white(text, after, classes) {
+                    masks.white_last |= 1 << first_bit;
+                }
+            }
+            Class::Unassigned => *unassigned = unassigned.or(Some(code_point)),
+        }
+    }
+}
+
+fn is_white(text: &[u8], position: usize, classes: &ClassTable) -> bool {
+    classes.of(decode(text, position).0) == Class::Space
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{classes, text};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn masks_say_the_class_of_each_byte(text in text()) {
+            let classes = classes();
+            for start in (0..text.len()).step_by(BLOCK) {
+                let mut masks = Vec::new();
+                for instructions in Instructions::available() {
+                    masks.push(classify_block(instructions, text.as_bytes(), start, &classes, &mut None));
+                }
+                prop_assert!(masks.windows(2).all(|pair| pair[0] == pair[1]));
+                for (position, character) in text.char_indices() {
+                    let class = classes.of(character.into());
+                    for byte in position..position + character.len_utf8() {
+                        let Some(bit) = byte.checked_sub(start).filter(|bit| *bit < BLOCK) else { continue };
+                        let is = |mask: u64| mask >> bit & 1 == 1;
+                        prop_assert_eq!(is(masks[0].letter), class == Class::Letter);
+                        prop_assert_eq!(is(masks[0].number), class == Class::Number);
+                        prop_assert_eq!(is(masks[0].white), class == Class::Space);
+                        prop_assert_eq!(is(masks[0].other), class == Class::Other);
+                        prop_assert_eq!(is(masks[0].blank), character == ' ');
+                        prop_assert_eq!(is(masks[0].apostrophe), character == '\'');
+                    }
+                }
+            }
+        }
+    }
+}
