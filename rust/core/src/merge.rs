@@ -8,16 +8,24 @@
 //! up to 4,096       queue     linked symbols and a priority queue, O(n log n)
 //! longer            windows   chunks merged alone, then mended at the seams, O(n) in memory and time
 //! ```
+//!
+//! These three take any list of merges, and say what merging means. Nearly all vocabularies allow more: ids that
+//! are ranks (`pair_table`), on which `ranked` does the same several times faster. `Merger` chooses.
 
+pub(crate) mod pair_table;
 mod queue;
+pub(crate) mod ranked;
 mod short;
 mod windows;
 
 use rustc_hash::FxHashMap;
 
+use self::pair_table::PairTable;
+use self::ranked::SHORT;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
+use crate::instructions::Instructions;
 use crate::vocabulary::Vocabulary;
 
 /// Rank and product of each pair that merges.
@@ -86,7 +94,21 @@ impl MergeTable {
         }
     }
 
+    #[inline]
+    fn length(&self, id: u32) -> usize {
+        self.lengths.get(id as usize).map_or(0, |&length| length as usize)
+    }
+}
+
+/// Ids of bytes and ranks of pairs, as merging needs them.
+pub(crate) trait PairRanks {
     /// `rank << 32 | merged` of a pair, or `NO_MERGE`.
+    fn pair(&self, left: u32, right: u32) -> u64;
+    /// The token of one byte.
+    fn byte_id(&self, byte: u8) -> u32;
+}
+
+impl PairRanks for MergeTable {
     #[inline]
     fn pair(&self, left: u32, right: u32) -> u64 {
         self.pairs.get(&pair_key(left, right)).copied().unwrap_or(NO_MERGE)
@@ -96,10 +118,75 @@ impl MergeTable {
     fn byte_id(&self, byte: u8) -> u32 {
         self.byte_ids[usize::from(byte)]
     }
+}
 
+/// The fastest form of merging that a vocabulary allows. Gives external ids.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one to an encoder
+pub(crate) enum Merger {
+    /// Internal ids are ranks.
+    Ranked(PairTable),
+    /// Any list of merges.
+    General(MergeTable),
+}
+
+/// Working memory of a `Merger`.
+#[derive(Debug, Default)]
+pub(crate) struct MergerScratch {
+    general: MergeScratch,
+    ranked: ranked::LongScratch,
+}
+
+impl Merger {
+    pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
+        match PairTable::new(vocabulary) {
+            Some(pairs) => Self::Ranked(pairs),
+            None => Self::General(MergeTable::new(vocabulary)),
+        }
+    }
+
+    /// Merge a piece of 1 to `SHORT` bytes into the first places of `tokens`; gives their number.
     #[inline]
-    fn length(&self, id: u32) -> usize {
-        self.lengths.get(id as usize).map_or(0, |&length| length as usize)
+    pub(crate) fn merge_short(
+        &self,
+        instructions: Instructions,
+        piece: &[u8],
+        scratch: &mut MergerScratch,
+        tokens: &mut [u32; SHORT],
+    ) -> usize {
+        match self {
+            Self::Ranked(pairs) => {
+                let count = ranked::merge_short(instructions, pairs, piece, tokens);
+                for token in &mut tokens[..count] {
+                    *token = pairs.external(*token);
+                }
+                count
+            }
+            Self::General(table) => {
+                let MergeScratch { queue, tokens: merged, .. } = &mut scratch.general;
+                merged.clear();
+                table.merge_whole(piece, queue, merged);
+                tokens[..merged.len()].copy_from_slice(merged);
+                merged.len()
+            }
+        }
+    }
+
+    /// Append the tokens of a piece of any length to `ids`. A long one looks at `cancel` on its way.
+    pub(crate) fn merge_long<I: TokenId>(
+        &self,
+        instructions: Instructions,
+        piece: &[u8],
+        scratch: &mut MergerScratch,
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        match self {
+            Self::Ranked(pairs) => {
+                ranked::merge_long(instructions, pairs, piece, &mut scratch.ranked, ids, cancel)
+            }
+            Self::General(table) => table.merge_into(piece, &mut scratch.general, ids, cancel),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{MergeTable, NO_MERGE, merged_id};
+use super::{NO_MERGE, PairRanks, merged_id};
 
 /// End of the links.
 const NONE: u32 = u32::MAX;
@@ -27,7 +27,7 @@ pub(super) struct QueueScratch {
 }
 
 /// Append the tokens of `piece` (less than 2^32 bytes) to `tokens`.
-pub(super) fn merge(table: &MergeTable, piece: &[u8], scratch: &mut QueueScratch, tokens: &mut Vec<u32>) {
+pub(super) fn merge(table: &impl PairRanks, piece: &[u8], scratch: &mut QueueScratch, tokens: &mut Vec<u32>) {
     let QueueScratch { symbols, queue } = scratch;
     symbols.clear();
     symbols.extend(piece.iter().zip(0_u32..).map(|(&byte, place)| Symbol {

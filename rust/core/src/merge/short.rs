@@ -1,6 +1,6 @@
 //! Short pieces: the values of all pairs in one array on the stack, leftmost minimum, close the gap.
 
-use super::{MergeTable, NO_MERGE, merged_id};
+use super::{MergeTable, NO_MERGE, PairRanks, merged_id};
 
 /// Longest piece this form takes, in bytes.
 pub(super) const MAX_LENGTH: usize = 64;

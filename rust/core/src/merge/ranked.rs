@@ -1,0 +1,426 @@
+//! The fast form of merging: internal ids that are ranks, and vectors for short pieces.
+//!
+//! The meaning is that of `merge`; here pairs are found in a `PairTable`, and there are three cases:
+//!
+//! ```text
+//! up to 32 bytes       one vector of ranks, one bit mask of where tokens start
+//! longer               chunks of 32 bytes merged alone, then joined where the seam stands (see `windows`)
+//! one byte repeated    counted: a run of equal tokens and a short tail
+//! ```
+
+#![allow(clippy::cast_possible_truncation)] // places and lanes are below 34, ranks have 21 bits
+
+use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
+use super::queue::{self, QueueScratch};
+use crate::cancel::Cancel;
+use crate::error::Result;
+use crate::id::TokenId;
+use crate::instructions::{Instructions, Level};
+
+/// Longest piece that is merged at one go, in bytes.
+pub(crate) const SHORT: usize = 32;
+/// Working memory of more tokens than this is not kept.
+const MAX_KEPT: usize = 1 << 16;
+/// Chunks between two looks at the cancel flag: well under a millisecond.
+const CHUNKS_PER_CHECK: usize = 256;
+
+/// Stands where there is no token, before the first and after the last: it merges with nothing, which spares both ends
+/// a branch.
+const NO_TOKEN: u32 = MAX_INTERNAL_ID;
+/// Keys from here on say that no pair merges: `NO_RANK`, with any place.
+const NO_KEY: u32 = NO_RANK << PLACE_BITS;
+const PLACE_BITS: u32 = 5;
+
+/// Merge a piece of 1 to 32 bytes; the tokens come to lie in the first places of `tokens`, their number is returned.
+///
+/// ```text
+/// piece        h   e   l   l   o
+/// starts   1   1   1   1   1   1   1     a bit for each byte that starts a token, and one more at both ends
+/// keys         7   4   9   5   -         rank of the pair that starts here, its lane in the low bits
+///                  ▼ lowest
+/// starts   1   1   1   .   1   1   1     "el" is one token; the pairs "h el" and "el l" are looked up
+/// ```
+#[inline]
+pub(crate) fn merge_short(
+    instructions: Instructions,
+    pairs: &PairTable,
+    piece: &[u8],
+    tokens: &mut [u32; SHORT],
+) -> usize {
+    assert!(!piece.is_empty() && piece.len() <= SHORT, "not a short piece");
+    match instructions.level() {
+        Level::Portable if piece.len() <= SHORT / 2 => merge_plain::<{ SHORT / 2 }>(pairs, piece, tokens),
+        Level::Portable => merge_plain::<SHORT>(pairs, piece, tokens),
+        // SAFETY: a level exists only where the machine has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { merge_avx2(pairs, piece, tokens) },
+        // SAFETY: as above, and the piece has 1 to 32 bytes.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if piece.len() <= SHORT / 2 => unsafe { merge_avx512::<1>(pairs, piece, tokens) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { merge_avx512::<2>(pairs, piece, tokens) },
+    }
+}
+
+/// The tokens of a piece while it is merged. Place p is byte p - 1; places 0 and `len + 1` hold no token.
+struct Symbols {
+    ids: [u32; SHORT + 2],
+    /// Bit p: a token starts at place p.
+    starts: u64,
+}
+
+impl Symbols {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+    fn new(piece: &[u8]) -> Self {
+        let mut ids = [NO_TOKEN; SHORT + 2];
+        for (id, &byte) in ids[1..].iter_mut().zip(piece) {
+            *id = u32::from(byte);
+        }
+        Self { ids, starts: (1 << (piece.len() + 2)) - 1 }
+    }
+
+    /// Merge the pair that `key` tells. Gives the lane of the token that is gone, and lane and new key of the pair that
+    /// ends in the product and of the one that starts with it. Lane p is place p + 1; the place before the first has
+    /// lane 32 or more, which is none.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn merge(&mut self, pairs: &PairTable, key: u32) -> (u32, [(u32, u32); 2]) {
+        let place = (key & (SHORT as u32 - 1)) + 1;
+        let gone = (self.starts & u64::MAX << place << 1).trailing_zeros();
+        self.starts &= !(1 << gone);
+        let next = (self.starts & u64::MAX << place << 1).trailing_zeros();
+        let previous = (self.starts & ((1 << place) - 1)).ilog2();
+        let id = (key >> PLACE_BITS) + FIRST_PRODUCT;
+        self.ids[place as usize] = id;
+        let (left, right) = (self.ids[previous as usize], self.ids[next as usize]);
+        let key = |rank: u32, place: u32| rank << PLACE_BITS | place.wrapping_sub(1) & (SHORT as u32 - 1);
+        let before = key(pairs.product_rank(left, id), previous);
+        let after = key(pairs.product_rank(id, right), place);
+        (gone - 1, [(previous.wrapping_sub(1), before), (place - 1, after)])
+    }
+
+    /// The tokens, in order.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn collect(&self, len: usize, tokens: &mut [u32; SHORT]) -> usize {
+        let mut starts = self.starts & ((1 << (len + 1)) - 2);
+        let mut count = 0;
+        while starts != 0 {
+            tokens[count] = self.ids[starts.trailing_zeros() as usize];
+            starts &= starts - 1;
+            count += 1;
+        }
+        count
+    }
+}
+
+/// The plain form, with `N` lanes: at least as many as the piece has bytes.
+#[inline(always)]
+#[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+fn merge_plain<const N: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
+    let mut symbols = Symbols::new(piece);
+    let mut keys = [NO_KEY; N];
+    for (lane, (key, pair)) in keys.iter_mut().zip(piece.windows(2)).enumerate() {
+        *key = pairs.byte_pair_rank(pair[0], pair[1]) << PLACE_BITS | lane as u32;
+    }
+    loop {
+        let lowest = keys.iter().copied().fold(u32::MAX, u32::min);
+        if lowest >= NO_KEY {
+            return symbols.collect(piece.len(), tokens);
+        }
+        let (gone, changed) = symbols.merge(pairs, lowest);
+        keys[gone as usize] = NO_KEY;
+        for (lane, key) in changed {
+            if let Some(slot) = keys.get_mut(lane as usize) {
+                *slot = key;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn merge_avx2(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
+    if piece.len() <= SHORT / 2 {
+        merge_plain::<{ SHORT / 2 }>(pairs, piece, tokens)
+    } else {
+        merge_plain::<SHORT>(pairs, piece, tokens)
+    }
+}
+
+/// As the plain form, with the keys in `V` registers of 16 lanes. In memory each change of a lane would make the load of
+/// the whole vector wait for the store.
+///
+/// # Safety
+///
+/// The piece has at most `16 * V` bytes, and one at least.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+#[allow(clippy::cast_ptr_alignment, clippy::cast_possible_wrap)] // loads ask for no alignment, lanes are few
+unsafe fn merge_avx512<const V: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
+    use std::arch::x86_64::{
+        __m128i, _mm_loadu_si128, _mm512_add_epi32, _mm512_cvtepu8_epi32, _mm512_mask_i32gather_epi32,
+        _mm512_mask_set1_epi32, _mm512_min_epu32, _mm512_or_si512, _mm512_reduce_min_epu32,
+        _mm512_set1_epi32, _mm512_setr_epi32, _mm512_slli_epi32,
+    };
+    const LANES: usize = 16;
+    let mut symbols = Symbols::new(piece);
+    let mut padded = [0_u8; SHORT + LANES];
+    padded[..piece.len()].copy_from_slice(piece);
+    let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let no_keys = _mm512_set1_epi32(NO_KEY.cast_signed());
+    let mut keys = [no_keys; V];
+    let pair_lanes = (1_u64 << (piece.len() - 1)) - 1;
+    for (vector, keys) in keys.iter_mut().enumerate() {
+        // SAFETY: the padded bytes go on for 16 and more from the last lane's byte on.
+        let bytes = |offset: usize| unsafe {
+            let lanes = padded.as_ptr().add(LANES * vector + offset).cast::<__m128i>();
+            _mm512_cvtepu8_epi32(_mm_loadu_si128(lanes))
+        };
+        let pair = _mm512_or_si512(_mm512_slli_epi32::<8>(bytes(0)), bytes(1));
+        let lanes = (pair_lanes >> (LANES * vector)) as u16;
+        // SAFETY: the grid has a rank for each of the 65,536 pairs of bytes.
+        let ranks = unsafe {
+            let no_rank = _mm512_set1_epi32(NO_RANK.cast_signed());
+            _mm512_mask_i32gather_epi32::<4>(no_rank, lanes, pair, pairs.byte_pairs().as_ptr().cast::<i32>())
+        };
+        let lane_numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32((LANES * vector) as i32));
+        *keys = _mm512_or_si512(_mm512_slli_epi32::<PLACE_BITS>(ranks), lane_numbers);
+    }
+    loop {
+        let least = keys.iter().skip(1).fold(keys[0], |least, &keys| _mm512_min_epu32(least, keys));
+        let lowest = _mm512_reduce_min_epu32(least);
+        if lowest >= NO_KEY {
+            return symbols.collect(piece.len(), tokens);
+        }
+        let (gone, changed) = symbols.merge(pairs, lowest);
+        for (vector, keys) in keys.iter_mut().enumerate() {
+            // A lane that is none, or of the other vector, sets nothing.
+            let lane_mask = |lane: u32| ((1_u64 << (lane & 63)) >> (LANES * vector)) as u16;
+            *keys = _mm512_mask_set1_epi32(*keys, lane_mask(gone), NO_KEY.cast_signed());
+            for (lane, key) in changed {
+                *keys = _mm512_mask_set1_epi32(*keys, lane_mask(lane), key.cast_signed());
+            }
+        }
+    }
+}
+
+/// Working memory of long pieces, kept between them.
+#[derive(Debug, Default)]
+pub(crate) struct LongScratch {
+    queue: QueueScratch,
+    window: Vec<u32>,
+    tokens: Vec<u32>,
+}
+
+/// Append the external ids of a piece to `ids`.
+pub(crate) fn merge_long<I: TokenId>(
+    instructions: Instructions,
+    pairs: &PairTable,
+    piece: &[u8],
+    scratch: &mut LongScratch,
+    ids: &mut Vec<I>,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut tokens = std::mem::take(&mut scratch.tokens);
+    tokens.clear();
+    if piece.iter().all(|&byte| byte == piece[0]) {
+        merge_run(pairs, piece[0], piece.len(), &mut tokens);
+    } else {
+        let mut chunk_tokens = [0; SHORT];
+        for (number, chunk) in piece.chunks(SHORT).enumerate() {
+            if number % CHUNKS_PER_CHECK == 0 {
+                cancel.check()?;
+            }
+            let count = merge_short(instructions, pairs, chunk, &mut chunk_tokens);
+            join(instructions, pairs, piece, number * SHORT, scratch, &mut tokens, &chunk_tokens[..count]);
+        }
+    }
+    ids.extend(tokens.iter().map(|&token| I::from_u32(pairs.external(token))));
+    // One odd piece must not cost memory for ever.
+    if tokens.capacity() <= MAX_KEPT {
+        scratch.tokens = tokens;
+    }
+    Ok(())
+}
+
+/// Append the tokens of a chunk that starts at byte `seam` of the piece. While the two tokens at a seam are not
+/// valid, a window around it is merged again, and widened on the side that is not.
+fn join(
+    instructions: Instructions,
+    pairs: &PairTable,
+    piece: &[u8],
+    seam: usize,
+    scratch: &mut LongScratch,
+    tokens: &mut Vec<u32>,
+    chunk: &[u32],
+) {
+    let stands = |left: Option<u32>, right: Option<u32>| match (left, right) {
+        (Some(left), Some(right)) => valid(pairs, left, right),
+        _ => true,
+    };
+    let available = tokens.len();
+    let (mut num_left, mut num_right) = (1.min(available), 1);
+    if available == 0 || valid(pairs, tokens[tokens.len() - 1], chunk[0]) {
+        tokens.extend_from_slice(chunk);
+        return;
+    }
+    loop {
+        let kept = tokens.len() - num_left;
+        let len = |tokens: &[u32]| tokens.iter().map(|&id| pairs.len_of(id)).sum::<usize>();
+        let bytes = &piece[seam - len(&tokens[kept..])..seam + len(&chunk[..num_right])];
+        scratch.window.clear();
+        merge_window(instructions, pairs, bytes, scratch);
+        let window = &scratch.window;
+        let before = (num_left < available).then(|| tokens[kept - 1]);
+        let left_stands = stands(before, window.first().copied());
+        let right_stands = stands(window.last().copied(), chunk.get(num_right).copied());
+        if left_stands && right_stands {
+            tokens.truncate(kept);
+            tokens.extend_from_slice(window);
+            tokens.extend_from_slice(&chunk[num_right..]);
+            return;
+        }
+        if !left_stands {
+            num_left = (2 * num_left).min(available);
+        }
+        if !right_stands {
+            num_right = (2 * num_right).min(chunk.len());
+        }
+    }
+}
+
+/// Merge some bytes at one go into `scratch.window`.
+fn merge_window(instructions: Instructions, pairs: &PairTable, bytes: &[u8], scratch: &mut LongScratch) {
+    if bytes.len() <= SHORT {
+        let mut tokens = [0; SHORT];
+        let count = merge_short(instructions, pairs, bytes, &mut tokens);
+        scratch.window.extend_from_slice(&tokens[..count]);
+    } else {
+        queue::merge(pairs, bytes, &mut scratch.queue, &mut scratch.window);
+    }
+}
+
+/// Whether two tokens stay two when their joined bytes are merged alone: their merges are undone in reverse order,
+/// the later one first, and at each step a pair across the seam must not have come before the merge undone last.
+/// At equal ranks the left one comes first. (The method is that of the Rust crate `bpe`; it needs ids that are
+/// ranks, and tokens that stand in some result of merging.)
+fn valid(pairs: &PairTable, mut left: u32, mut right: u32) -> bool {
+    // Products below this one would have been made across the seam.
+    let mut limit = u32::MAX;
+    loop {
+        let rank = pairs.rank(left, right);
+        if rank != NO_RANK && rank + FIRST_PRODUCT < limit {
+            return false;
+        }
+        let undo_left = left > right;
+        match (pairs.parts(left), pairs.parts(right)) {
+            (Some((_, part)), _) if undo_left => (limit, left) = (left, part),
+            (_, Some((part, _))) => (limit, right) = (right + 1, part),
+            // The later of the two is a byte, so both are.
+            _ => return true,
+        }
+    }
+}
+
+/// One byte repeated: ranks rise from `x x` to the pairs that its product takes part in, so each round halves the run
+/// and leaves at most one token of it behind, in front of a short tail.
+///
+/// ```text
+/// aaaaaaaaaaa   11 a            aa merges
+/// 5 aa, tail a                  aaaa merges
+/// 2 aaaa, tail aa a             (aa a) merges
+/// 2 aaaa, tail aaa              nothing merges any more
+/// ```
+fn merge_run(pairs: &PairTable, byte: u8, len: usize, tokens: &mut Vec<u32>) {
+    let (mut id, mut count) = (u32::from(byte), len);
+    let mut tail: Vec<u32> = Vec::new();
+    loop {
+        // The pair of lowest rank: within the run, at its end, or in the tail.
+        let mut lowest = if count > 1 { pairs.rank(id, id) } else { NO_RANK };
+        let mut place = None;
+        let run_end = if count > 0 { Some(id) } else { None };
+        let symbols = run_end.into_iter().chain(tail.iter().copied());
+        for (i, (left, right)) in symbols.clone().zip(symbols.skip(1)).enumerate() {
+            let rank = pairs.rank(left, right);
+            if rank < lowest {
+                (lowest, place) = (rank, Some(i));
+            }
+        }
+        if lowest == NO_RANK {
+            break;
+        }
+        let product = lowest + FIRST_PRODUCT;
+        match (place, count > 0) {
+            (None, _) => {
+                if count % 2 == 1 {
+                    tail.insert(0, id);
+                }
+                (id, count) = (product, count / 2);
+            }
+            (Some(0), true) => {
+                count -= 1;
+                tail[0] = product;
+            }
+            (Some(i), has_run) => {
+                let first = if has_run { i - 1 } else { i };
+                tail[first] = product;
+                tail.remove(first + 1);
+            }
+        }
+        // A tail that begins with the run's token is part of the run.
+        while count > 0 && tail.first() == Some(&id) {
+            tail.remove(0);
+            count += 1;
+        }
+    }
+    tokens.extend(std::iter::repeat_n(id, count));
+    tokens.extend_from_slice(&tail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::{MergeScratch, MergeTable};
+    use crate::testing::vocabulary;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+        #[test]
+        fn tokens_are_those_of_the_general_merger(
+            vocabulary in vocabulary(),
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(prop::sample::select(&b"a bthelo'sx1-=_\n"[..]), 1..40),
+                    prop::collection::vec(prop::sample::select(&b"ab"[..]), 1..300),
+                    (any::<u8>(), 1_usize..300).prop_map(|(byte, count)| vec![byte; count]),
+                    (prop::collection::vec(prop::sample::select(&b"abt"[..]), 1..5), 1_usize..60)
+                        .prop_map(|(unit, count)| unit.repeat(count)),
+                ],
+                1..8,
+            ),
+        ) {
+            let Some(pairs) = PairTable::new(&vocabulary) else { return Ok(()) };
+            let table = MergeTable::new(&vocabulary);
+            for piece in pieces {
+                let mut expected: Vec<u32> = Vec::new();
+                table.merge_into(&piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
+                for instructions in Instructions::available() {
+                    let mut found: Vec<u32> = Vec::new();
+                    let mut scratch = LongScratch::default();
+                    merge_long(instructions, &pairs, &piece, &mut scratch, &mut found, &Cancel::default()).unwrap();
+                    prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
+                    if piece.len() <= SHORT {
+                        let mut tokens = [0; SHORT];
+                        let count = merge_short(instructions, &pairs, &piece, &mut tokens);
+                        let found: Vec<u32> = tokens[..count].iter().map(|&token| pairs.external(token)).collect();
+                        prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
+                    }
+                }
+            }
+        }
+    }
+}
