@@ -5,42 +5,57 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::huge_pages;
 use crate::id::TokenId;
-use crate::merge::{MergeScratch, MergeTable};
+use crate::instructions::Instructions;
+use crate::merge::{MergeScratch, MergeTable, Merger};
 use crate::parallel::{self, Interrupted};
-use crate::piece_cache::{DEFAULT_CAPACITY_BYTES, PieceCache};
 use crate::split::Pieces;
 use crate::unicode::{ClassRange, ClassTable};
 use crate::vocabulary::Vocabulary;
+use crate::worker::{MAX_TEXT, Worker};
 
-/// Scratches kept for later calls: as many as cores of a large machine, 4 MiB each.
+/// Scratches kept for later calls: as many as cores of a large machine.
 const MAX_KEPT_SCRATCHES: usize = 64;
+/// Tables of one worker, unless told otherwise. Twice as much gains little, half as much loses a fifth.
+pub const DEFAULT_CACHE_BYTES: usize = 12 << 20;
+/// Where there are several threads, texts longer than this are shared between them.
+const PART_BYTES: usize = 1 << 20;
 
 /// A byte-level BPE encoder: immutable in what it means, shared freely between threads.
 #[derive(Debug)]
 pub struct Encoder {
     vocabulary: Vocabulary,
-    merges: MergeTable,
+    merger: Merger,
+    /// Made when `encode_plainly` is called first.
+    plain_merges: OnceLock<MergeTable>,
     classes: ClassTable,
     /// The table with what Unicode 14 does not assign, once it was asked for.
     all_classes: OnceLock<ClassTable>,
+    options: EncoderOptions,
     scratches: Mutex<Vec<Scratch>>,
 }
 
-/// What one worker needs between documents: its cache and working memory.
-#[derive(Debug)]
-pub struct Scratch {
-    cache: PieceCache,
-    merge: MergeScratch,
+/// What changes an encoder's speed and memory, and never its ids.
+#[derive(Debug, Clone, Copy)]
+pub struct EncoderOptions {
+    /// Which instructions its stages use.
+    pub instructions: Instructions,
+    /// Bytes of the tables of pieces that one worker keeps; there is a worker for each thread of a call.
+    pub cache_bytes: usize,
 }
 
-impl Default for Scratch {
+impl Default for EncoderOptions {
     fn default() -> Self {
-        Self {
-            cache: PieceCache::with_capacity_bytes(DEFAULT_CAPACITY_BYTES),
-            merge: MergeScratch::default(),
-        }
+        Self { instructions: Instructions::fastest(), cache_bytes: DEFAULT_CACHE_BYTES }
     }
+}
+
+/// What one thread needs between documents: its tables and working memory, made when they are needed first.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) narrow: Option<Worker<u16>>,
+    pub(crate) wide: Option<Worker<u32>>,
 }
 
 /// The ids of some documents, one after the other.
@@ -62,16 +77,35 @@ impl Encoder {
         Ok(Self::new(Vocabulary::from_json(json)?))
     }
 
+    /// As `from_json`, with other options than the default ones.
+    pub fn from_json_with_options(json: &str, options: EncoderOptions) -> Result<Self> {
+        Ok(Self::with_options(Vocabulary::from_json(json)?, options))
+    }
+
     /// An encoder of a vocabulary that is already read.
     #[must_use]
     pub fn new(vocabulary: Vocabulary) -> Self {
+        Self::with_options(vocabulary, EncoderOptions::default())
+    }
+
+    /// As `new`, with other options than the default ones.
+    #[must_use]
+    pub fn with_options(vocabulary: Vocabulary, options: EncoderOptions) -> Self {
         Self {
-            merges: MergeTable::new(&vocabulary),
+            merger: Merger::new(&vocabulary),
+            plain_merges: OnceLock::new(),
             vocabulary,
             classes: ClassTable::unicode_14(),
             all_classes: OnceLock::new(),
+            options,
             scratches: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Its options.
+    #[must_use]
+    pub fn options(&self) -> EncoderOptions {
+        self.options
     }
 
     /// The vocabulary it was made from.
@@ -99,14 +133,28 @@ impl Encoder {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        let Scratch { cache, merge } = scratch;
-        let bytes = text.as_bytes();
+        let EncoderOptions { instructions, cache_bytes } = self.options;
+        let worker = I::worker(scratch).get_or_insert_with(|| Worker::new(instructions, cache_bytes));
+        for part in parts(text, MAX_TEXT / 2) {
+            if part.len() <= MAX_TEXT {
+                worker.encode_into(&self.merger, self.classes(), part, ids, cancel)?;
+            } else {
+                // A gigabyte without a place to cut: mostly one piece, whose ids take long in any way.
+                self.encode_plainly(part, ids, cancel)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The meaning of `encode_into`, without masks, tables and vectors: each piece of the plain scanner is merged by
+    /// the general merger. Tests compare the two.
+    pub fn encode_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {
+        let merges = self.plain_merges.get_or_init(|| MergeTable::new(&self.vocabulary));
+        let mut scratch = MergeScratch::default();
         let mut pieces = Pieces::new(text, self.classes());
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
-            cache.get_or_merge(bytes, start, end, ids, |ids| {
-                self.merges.merge_into(&bytes[start..end], merge, ids, cancel)
-            })?;
+            merges.merge_into(&text.as_bytes()[start..end], &mut scratch, ids, cancel)?;
         }
         Ok(())
     }
@@ -119,17 +167,29 @@ impl Encoder {
         num_threads: usize,
         interrupted: Interrupted<'_>,
     ) -> Result<Encoded<I>> {
-        let parts = self.for_each_range(texts, num_threads, interrupted, |scratch, range, cancel| {
+        // One huge document must not leave the other threads idle.
+        let part_bytes = if num_threads > 1 { PART_BYTES } else { usize::MAX };
+        let mut all_parts = Vec::with_capacity(texts.len());
+        let mut parts_of = Vec::with_capacity(texts.len());
+        for text in texts {
+            let before = all_parts.len();
+            all_parts.extend(parts(text, part_bytes));
+            parts_of.push(all_parts.len() - before);
+        }
+        let done = self.for_each_range(&all_parts, num_threads, interrupted, |scratch, range, cancel| {
+            let texts = &all_parts[range];
             let mut ids = Vec::new();
-            let mut lengths = Vec::with_capacity(range.len());
-            for text in &texts[range] {
+            // Enough for most text; more is made room for on the way.
+            huge_pages::reserve(&mut ids, texts.iter().map(|text| text.len()).sum::<usize>() / 3);
+            let mut lengths = Vec::with_capacity(texts.len());
+            for text in texts {
                 let before = ids.len();
                 self.encode_into::<I>(text, scratch, &mut ids, cancel)?;
                 lengths.push(ids.len() - before);
             }
             Ok((ids, lengths))
         })?;
-        Ok(join(parts, texts.len()))
+        Ok(join(done, &parts_of))
     }
 
     /// Run `work` over ranges of documents, each worker with a scratch of its own; results in order.
@@ -168,22 +228,43 @@ impl Encoder {
     }
 }
 
-/// One array from the workers' parts; each part is freed once it is copied.
-fn join<I: TokenId>(mut parts: Vec<(Vec<I>, Vec<usize>)>, num_documents: usize) -> Encoded<I> {
-    let mut offsets = Vec::with_capacity(num_documents + 1);
+/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before white space that
+/// has none before it. There a piece starts whatever else is around, and no piece before looks that far.
+fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let bytes = text.as_bytes();
+        let is_cut = |position: &usize| {
+            let (before, after) = (bytes[position - 1], bytes[*position]);
+            before.is_ascii_graphic() && (after == b' ' || after == b'\n')
+        };
+        let Some(cut) = (part_bytes..bytes.len()).find(is_cut) else { return Some(text) };
+        let (part, after) = text.split_at(cut);
+        rest = Some(after);
+        Some(part)
+    })
+}
+
+/// One array from the workers' parts; each is freed once it is copied. Document `d` has `parts_of[d]` of the lengths.
+fn join<I: TokenId>(mut done: Vec<(Vec<I>, Vec<usize>)>, parts_of: &[usize]) -> Encoded<I> {
+    let mut offsets = Vec::with_capacity(parts_of.len() + 1);
     let mut end = 0_i64;
     offsets.push(end);
-    for length in parts.iter().flat_map(|(_, lengths)| lengths) {
-        end += i64::try_from(*length).unwrap_or(i64::MAX);
+    let mut lengths = done.iter().flat_map(|(_, lengths)| lengths);
+    for &num_parts in parts_of {
+        let length: usize = lengths.by_ref().take(num_parts).sum();
+        end += i64::try_from(length).unwrap_or(i64::MAX);
         offsets.push(end);
     }
-    if parts.len() == 1
-        && let Some((ids, _)) = parts.pop()
+    if done.len() == 1
+        && let Some((ids, _)) = done.pop()
     {
         return Encoded { ids, offsets };
     }
-    let mut ids = Vec::with_capacity(parts.iter().map(|(ids, _)| ids.len()).sum());
-    for (part, _) in parts {
+    let mut ids = Vec::new();
+    huge_pages::reserve(&mut ids, done.iter().map(|(ids, _)| ids.len()).sum());
+    for (part, _) in done {
         ids.extend_from_slice(&part);
     }
     Encoded { ids, offsets }
@@ -191,3 +272,5 @@ fn join<I: TokenId>(mut parts: Vec<(Vec<I>, Vec<usize>)>, num_documents: usize) 
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_tests;

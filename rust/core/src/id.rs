@@ -1,6 +1,11 @@
 //! The integer types of token ids: `u16` where the largest id fits, else `u32`.
 
+use crate::encoder::Scratch;
+use crate::worker::Worker;
+
 /// A token id in memory.
+///
+/// Only these two: an encoder keeps workers for each.
 pub trait TokenId: Copy + Default + Eq + Send + Sync + std::fmt::Debug + 'static {
     /// The largest id that fits.
     const MAX: u32;
@@ -10,6 +15,9 @@ pub trait TokenId: Copy + Default + Eq + Send + Sync + std::fmt::Debug + 'static
     /// The id as a number.
     #[must_use]
     fn to_u32(self) -> u32;
+    /// Where a scratch keeps the worker of this type.
+    #[doc(hidden)]
+    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>>;
 }
 
 impl TokenId for u16 {
@@ -23,6 +31,10 @@ impl TokenId for u16 {
     fn to_u32(self) -> u32 {
         u32::from(self)
     }
+    #[inline]
+    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>> {
+        &mut scratch.narrow
+    }
 }
 
 impl TokenId for u32 {
@@ -34,5 +46,9 @@ impl TokenId for u32 {
     #[inline]
     fn to_u32(self) -> u32 {
         self
+    }
+    #[inline]
+    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>> {
+        &mut scratch.wide
     }
 }

@@ -1,20 +1,26 @@
 //! Byte-level BPE encoding, packing and tokenizer metrics: all the algorithm of gristmill, without Python.
 //!
 //! ```text
-//!             ┌──────────────────── encoder ─────────────────────┐
-//! document ──►│ split ──► piece_cache ──(new)──► merge           │──► ids ──► packer (lanes) ──► blocks
-//!   &str      │   │ unicode    │ known               │ vocabulary │     │
-//!             └────────────────┴─────────────────────┴────────────┘     └──► metrics
+//!             ┌──────────────────────── encoder ────────────────────────┐
+//! document ──►│ split ──► piece_table ──(new)──► merge ──► piece_table  │──► ids ──► packer (lanes) ──► blocks
+//!   &str      │   │ unicode    │ known               │ vocabulary        │     │
+//!             └────────────────┴─────────────────────┴───────────────────┘     └──► metrics
 //! ```
 //!
 //! # The core in sixty seconds
 //!
 //! [`Vocabulary`](vocabulary::Vocabulary) reads a `tokenizer.json`, or says why this engine does not cover it.
 //! [`Encoder`](encoder::Encoder) turns a text into ids: [`split`] cuts it into pieces as the regex of GPT-2 does,
-//! [`piece_cache`] remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
+//! `piece_table` remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
 //! defines BPE. [`parallel`] runs that over a batch in scoped threads. [`Packer`](packer::Packer) puts EOS after
 //! each document, deals the documents out to lanes and chops the lanes into blocks; it can tell where it stands
 //! and go on from there. [`metrics`] counts words and tokens; [`order`] derives seeds and permutations.
+//!
+//! Start with the plain forms, which define what each stage means: `split::Pieces`, `merge::MergeTable`, and
+//! `Encoder::encode_plainly`, which is the two in a row. The fast forms lie beside them: `split::classify` and
+//! `split::boundaries` find pieces by arithmetic on bit masks, 2 KB at a time; `piece_table` looks up 256 pieces at
+//! once; `merge::ranked` merges in registers. [`Instructions`](instructions::Instructions) says what the machine has;
+//! tests run every stage with every set.
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
@@ -22,6 +28,7 @@ mod byte_alphabet;
 pub mod cancel;
 pub mod encoder;
 pub mod error;
+mod huge_pages;
 pub mod id;
 pub mod instructions;
 mod lane;
@@ -30,7 +37,7 @@ pub mod metrics;
 pub mod order;
 pub mod packer;
 pub mod parallel;
-pub mod piece_cache;
+mod piece_table;
 pub mod split;
 #[cfg(test)]
 mod testing;
@@ -38,6 +45,7 @@ mod tokenizer_json;
 pub mod unicode;
 mod unicode_tables;
 pub mod vocabulary;
+mod worker;
 
 pub use error::{Error, Result};
 pub use lane::Totals;

@@ -1,9 +1,11 @@
 //! `Encoder`: texts to ids.
 
 use gristmill_core::cancel::Cancel;
-use gristmill_core::encoder as core;
+use gristmill_core::encoder::{self as core, EncoderOptions};
 use gristmill_core::id::TokenId;
+use gristmill_core::instructions::Instructions;
 use numpy::{Element, PyArray1, PyArrayDescr};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -61,14 +63,35 @@ impl Encoder {
 /// Bytes that are encoded before anyone could press Ctrl-C.
 const SHORT_TEXT: usize = 1 << 16;
 
+/// Speed and memory as the environment asks for them, for tests and measurements. Ids never depend on it.
+fn options() -> PyResult<EncoderOptions> {
+    let mut options = EncoderOptions::default();
+    if let Ok(name) = std::env::var("GRISTMILL_INSTRUCTIONS") {
+        options.instructions = Instructions::from_name(&name).ok_or_else(|| {
+            let names: Vec<&str> = Instructions::available().into_iter().map(Instructions::name).collect();
+            PyValueError::new_err(format!(
+                "GRISTMILL_INSTRUCTIONS is {name:?} (expected one that this machine has: {})",
+                names.join(", ")
+            ))
+        })?;
+    }
+    if let Ok(value) = std::env::var("GRISTMILL_CACHE_BYTES") {
+        options.cache_bytes = value.parse().map_err(|_| {
+            PyValueError::new_err(format!("GRISTMILL_CACHE_BYTES is {value:?} (expected a number of bytes)"))
+        })?;
+    }
+    Ok(options)
+}
+
 #[pymethods]
 impl Encoder {
     /// Read a `tokenizer.json`.
     #[staticmethod]
     fn from_json(py: Python<'_>, tokenizer_json: &str) -> PyResult<Self> {
         guard(|| {
+            let options = options()?;
             let core = py
-                .detach(|| core::Encoder::from_json(tokenizer_json))
+                .detach(|| core::Encoder::from_json_with_options(tokenizer_json, options))
                 .map_err(|error| to_python(py, &error))?;
             let narrow = core.vocabulary().max_token_id() <= <u16 as TokenId>::MAX;
             Ok(Self { core, narrow })
