@@ -105,7 +105,7 @@ impl<I: TokenId> PieceTable<I> {
     const LONG_CAPACITY: usize = 2 * WORD / size_of::<I>() - 1;
     const LONGEST_CAPACITY: usize = 8 * WORD / size_of::<I>() - 1;
 
-    /// Tables of at most `capacity_bytes` (at least 16 KiB).
+    /// Tables of at most `capacity_bytes` (and at least 30 KiB).
     pub(crate) fn with_capacity_bytes(instructions: Instructions, capacity_bytes: usize) -> Self {
         // 99 % of pieces are short, but a long one costs several times as much to merge.
         let power = |bytes: usize, size: usize| 1 << (bytes / size).max(64).ilog2();
