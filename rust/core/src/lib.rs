@@ -14,7 +14,7 @@
 //! [`piece_cache`] remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
 //! defines BPE. [`parallel`] runs that over a batch in scoped threads. [`Packer`](packer::Packer) puts EOS after
 //! each document, deals the documents out to lanes and chops the lanes into blocks; it can tell where it stands
-//! and go on from there. [`metrics`] counts words and tokens; [`order`] derives seeds and permutations.
+//! and go on from there. [`training`] learns a vocabulary. [`metrics`] counts words and tokens; [`order`] derives seeds and permutations.
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
@@ -32,6 +32,7 @@ pub mod parallel;
 pub mod piece_cache;
 pub mod split;
 mod tokenizer_json;
+pub mod training;
 pub mod unicode;
 mod unicode_tables;
 pub mod vocabulary;
