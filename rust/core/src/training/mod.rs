@@ -33,8 +33,12 @@ mod tests;
 mod tokens;
 
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -49,6 +53,9 @@ use tokens::Tokens;
 
 /// The largest vocabulary: two ids are not for tokens (see `arena`).
 const MAX_VOCAB_SIZE: usize = u32::MAX as usize - 1;
+
+/// How often the caller is asked whether to go on.
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// What to train; names and meaning are those of `BpeTrainer`.
 #[derive(Debug, Clone)]
@@ -74,9 +81,9 @@ pub struct Trained {
     pub merges: Vec<(u32, u32)>,
 }
 
-/// How far `BpeTrainer::train` has come, to be read from another thread.
+/// How far training has come, to be read from another thread.
 #[derive(Debug, Default)]
-pub struct Progress {
+struct Progress {
     num_merges: AtomicUsize,
 }
 
@@ -85,9 +92,7 @@ impl Progress {
         self.num_merges.store(num_merges, Ordering::Relaxed);
     }
 
-    /// Merges done.
-    #[must_use]
-    pub fn num_merges(&self) -> usize {
+    fn num_merges(&self) -> usize {
         self.num_merges.load(Ordering::Relaxed)
     }
 }
@@ -205,7 +210,33 @@ impl BpeTrainer {
     }
 
     /// Merge pairs until a limit of the options is reached. The counts are used up.
+    ///
+    /// `watch` is called on the calling thread every 50 ms with the number of merges done; once it says `true`,
+    /// the call ends with `Cancelled`.
     pub fn train(
+        &mut self,
+        options: &TrainingOptions,
+        watch: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Trained> {
+        let (cancel, progress) = (Cancel::default(), Progress::default());
+        thread::scope(|scope| {
+            // Never sent on: it closes when the worker is gone, by its end or by a panic.
+            let (alive, gone) = mpsc::channel::<()>();
+            let worker = scope.spawn(|| {
+                let _alive = alive;
+                self.train_here(options, &cancel, &progress)
+            });
+            while gone.recv_timeout(POLL_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if watch(progress.num_merges()) {
+                    cancel.cancel();
+                }
+            }
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    /// As `train`, on the calling thread.
+    fn train_here(
         &mut self,
         options: &TrainingOptions,
         cancel: &Cancel,

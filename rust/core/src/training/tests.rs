@@ -37,7 +37,7 @@ fn counted(texts: &[&str], num_threads: usize, max_memory: Option<u64>) -> Resul
 
 fn train(texts: &[&str], options: &TrainingOptions) -> Trained {
     let mut trainer = counted(texts, 1, None).unwrap();
-    trainer.train(options, &Cancel::default(), &Progress::default()).unwrap()
+    trainer.train(options, &mut |_| false).unwrap()
 }
 
 /// Words of letters, so that each is one piece.
@@ -141,7 +141,7 @@ fn counts_beyond_32_bits() {
     let mut trainer = BpeTrainer::new(None);
     trainer.counts.push(counts);
     let options = TrainingOptions { min_frequency: (1 << 33) + 1, ..options(100) };
-    let model = trainer.train(&options, &Cancel::default(), &Progress::default()).unwrap();
+    let model = trainer.train(&options, &mut |_| false).unwrap();
     assert_eq!(model.vocabulary, ["a", "b", "c", "d", "Ġ", "cd", "Ġcd"]);
 }
 
@@ -157,7 +157,7 @@ fn a_memory_limit_is_an_error_and_the_trainer_is_spent() {
     let used = trainer.memory();
     assert!((8 << 20..=40 << 20).contains(&used), "{used}");
     trainer.budget = Budget::new(Some(1 << 20));
-    let model = trainer.train(&options(5000), &Cancel::default(), &Progress::default());
+    let model = trainer.train(&options(5000), &mut |_| false);
     assert!(matches!(model, Err(Error::MemoryLimit { .. })), "{model:?}");
 }
 
@@ -165,7 +165,7 @@ fn a_memory_limit_is_an_error_and_the_trainer_is_spent() {
 fn the_account_is_balanced() {
     let text = distinct_words(20_000, "") + &distinct_words(20_000, "tenthousandtimeslonger");
     let mut trainer = counted(&[&text, &text], 2, None).unwrap();
-    trainer.train(&options(3000), &Cancel::default(), &Progress::default()).unwrap();
+    trainer.train(&options(3000), &mut |_| false).unwrap();
     // What is left over belongs to structures that were dropped with the merger: nothing went below zero.
     assert!(trainer.memory() < 1 << 30, "{}", trainer.memory());
 }
@@ -176,7 +176,7 @@ fn cancelling_ends_training_and_counting() {
     let mut trainer = counted(&[&text], 2, None).unwrap();
     let cancel = Cancel::default();
     cancel.cancel();
-    assert_eq!(trainer.train(&options(300), &cancel, &Progress::default()), Err(Error::Cancelled));
+    assert_eq!(trainer.train_here(&options(300), &cancel, &Progress::default()), Err(Error::Cancelled));
     assert_eq!(trainer.push(&["a"], 1, &mut || false), Err(Error::TrainerSpent));
     let endless = vec![text.as_str(); 2000];
     assert_eq!(BpeTrainer::new(None).push(&endless, 1, &mut || true), Err(Error::Cancelled));
@@ -247,7 +247,7 @@ proptest! {
         one.push(&texts, 1, &mut || false).unwrap();
         let mut many = counted(&texts, num_threads, None).unwrap();
         prop_assert_eq!(one.counted(), many.counted());
-        let train = |trainer: &mut BpeTrainer| trainer.train(&options(60), &Cancel::default(), &Progress::default());
+        let train = |trainer: &mut BpeTrainer| trainer.train(&options(60), &mut |_| false);
         prop_assert_eq!(train(&mut one).unwrap(), train(&mut many).unwrap());
     }
 }
