@@ -36,7 +36,7 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -127,7 +127,9 @@ impl BpeTrainer {
     /// `max_memory` limits what the trainer holds, in bytes.
     #[must_use]
     pub fn new(max_memory: Option<u64>) -> Self {
-        Self::with_classes(Arc::new(ClassTable::unicode_14()), max_memory)
+        /// The same for all; making it takes as long as training on a small text.
+        static UNICODE_14: LazyLock<Arc<ClassTable>> = LazyLock::new(|| Arc::new(ClassTable::unicode_14()));
+        Self::with_classes(Arc::clone(&UNICODE_14), max_memory)
     }
 
     fn with_classes(classes: Arc<ClassTable>, max_memory: Option<u64>) -> Self {
