@@ -141,8 +141,10 @@ mod tests {
             ),
             (Error::PackerFinished, "takes no more documents (expected"),
             (Error::InvalidResume { reason: reason() }, "found a, expected b"),
+            (Error::MemoryLimit { needed: 9, limit: 5 }, "needs 9 bytes by now, max_memory is 5 (expected"),
+            (Error::TrainerSpent, "trained already, or failed before (expected"),
         ];
-        let mut seen = [false; 10];
+        let mut seen = [false; 12];
         for (error, part) in cases {
             let number = match error {
                 Error::InvalidTokenizer { .. } => 0,
@@ -155,11 +157,13 @@ mod tests {
                 Error::PackerFinished => 7,
                 Error::InvalidResume { .. } => 8,
                 Error::IdDoesNotFit { .. } => 9,
+                Error::MemoryLimit { .. } => 10,
+                Error::TrainerSpent => 11,
             };
             seen[number] = true;
             let message = error.to_string();
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(seen, [true; 10]);
+        assert_eq!(seen, [true; 12]);
     }
 }

@@ -59,7 +59,7 @@ impl BpeTrainer {
         special_tokens: Vec<String>,
         initial_alphabet: Vec<char>,
         max_token_length: Option<usize>,
-        on_progress: Option<Py<PyAny>>,
+        on_progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Model<'py>> {
         guard(|| {
             let options = core::TrainingOptions {
@@ -69,6 +69,7 @@ impl BpeTrainer {
                 initial_alphabet,
                 max_token_length,
             };
+            let on_progress = on_progress.map(|call| call.clone().unbind());
             let mut raised: Option<PyErr> = None;
             let result = py.detach(|| {
                 self.0.train(&options, &mut |num_merges| {
