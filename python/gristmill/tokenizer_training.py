@@ -5,9 +5,9 @@
                   └─ every other pipeline ───────────► checked texts ──► `tokenizers` ───────┘
 
 `training_engine` says which road is taken, and why. Both give the same vocabulary and merges: a byte-level
-BPE is a pure function of the texts and the options. (Unigram and WordPiece, which `like=` can ask for, are not:
-`tokenizers` walks hash tables there, in another order each time.) Ctrl-C stops the own engine within a second;
-on the other road it is noticed while texts are counted, and the merging runs to its end.
+BPE is a pure function of the texts and the options. (Unigram and WordPiece, which `like=` can ask for, are
+not: `tokenizers` walks hash tables there, in another order each time.) Ctrl-C stops the own engine within a
+second; on the other road it is noticed while texts are counted, and the merging runs to its end.
 """
 
 from __future__ import annotations
