@@ -4,7 +4,7 @@
 
 Each run goes from a Python list of `str` to vocabulary and merges; imports are not timed. Merges are compared
 with those of `tokenizers` before anything is timed; a peer with other merges is timed, and listed with the
-first one that differs. Peers that are not installed are left out and named. Ratios are medians of the rounds'.
+first one that differs. Peers that are not installed are left out and named. Ratios are medians over rounds.
 """
 
 from __future__ import annotations
