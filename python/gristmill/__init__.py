@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ResumeError as ResumeError,
         SourceError as SourceError,
         TokenizerError as TokenizerError,
+        TrainingMemoryError as TrainingMemoryError,
         UnsupportedTokenizerError as UnsupportedTokenizerError,
     )
     from gristmill.metrics import (
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
         pack as pack,
     )
     from gristmill.tokenizer import TokenBatch as TokenBatch, Tokenizer as Tokenizer
-    from gristmill.tokenizer_training import train_tokenizer as train_tokenizer
+    from gristmill.tokenizer_training import (
+        train_tokenizer as train_tokenizer,
+        training_engine as training_engine,
+    )
     from gristmill.train.model import model_size as model_size
 
     __version__: str
@@ -54,6 +58,7 @@ _HOME = {
     "Tokenizer": "tokenizer",
     "TokenBatch": "tokenizer",
     "train_tokenizer": "tokenizer_training",
+    "training_engine": "tokenizer_training",
     "measure_tokenizer": "metrics",
     "TokenizerReport": "metrics",
     "estimate_chars_per_token": "metrics",
@@ -73,6 +78,7 @@ _HOME = {
     "ConfigError": "errors",
     "ResumeError": "errors",
     "CheckpointError": "errors",
+    "TrainingMemoryError": "errors",
     "MissingExtraError": "errors",
     "DivergedError": "errors",
     "RankError": "errors",

@@ -1,12 +1,13 @@
 """Types of the compiled module (rust/python). `stubtest` compares this file with the built module."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BpeTrainer",
     "Encoder",
     "MetricCounters",
     "Packer",
@@ -75,6 +76,26 @@ class MetricCounters:
     def totals(self) -> dict[str, int]: ...
     @property
     def token_counts(self) -> NDArray[np.uint64]: ...
+
+@final
+class BpeTrainer:
+    """Counts pieces of texts (GPT-2 pattern) batch by batch, then learns merges as `tokenizers` would."""
+
+    def __new__(cls, max_memory: int | None = None) -> BpeTrainer: ...
+    def push_texts(
+        self, texts: Sequence[object], num_threads: int, skip_bad: bool
+    ) -> list[tuple[int, str]]: ...
+    def train(
+        self,
+        vocab_size: int,
+        min_frequency: int,
+        special_tokens: Sequence[str],
+        initial_alphabet: Sequence[str],
+        max_token_length: int | None = None,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> tuple[list[str], NDArray[np.uint32]]: ...
+    @property
+    def counters(self) -> dict[str, int]: ...
 
 def check_texts(texts: Sequence[object]) -> list[tuple[int, str]]: ...
 def permutation(seed: int, purpose: str, epoch: int, index: int, length: int) -> NDArray[np.int64]: ...

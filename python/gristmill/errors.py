@@ -48,6 +48,10 @@ class MissingColumnError(GristmillError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class TrainingMemoryError(GristmillError, MemoryError):
+    """Training a tokenizer would hold more memory than `max_memory` allows."""
+
+
 class EmptyCorpusError(GristmillError, ValueError):
     """A corpus holds no document."""
 

@@ -1,11 +1,13 @@
-"""Train a tokenizer, through the installed `tokenizers`.
+"""Train a tokenizer: byte-level BPE on the own engine, every other model through the installed `tokenizers`.
 
-    documents ──► checked texts ──► counts of pieces ──► merges ──► Tokenizer
-                     here            `tokenizers`, memory by distinct pieces
+                  ┌─ byte-level BPE, GPT-2 pattern ──► own_training: counts, merges (Rust) ──┐
+    documents ────┤                                                                          ├──► Tokenizer
+                  └─ every other pipeline ───────────► checked texts ──► `tokenizers` ───────┘
 
-A byte-level BPE is a pure function of the texts and the options. (Unigram and WordPiece, which `like=` can
-ask for, are not: `tokenizers` walks hash tables there, in another order each time.) Ctrl-C is noticed while
-texts are counted; the merging itself runs inside `tokenizers` to its end.
+`training_engine` says which road is taken, and why. Both give the same vocabulary and merges: a byte-level
+BPE is a pure function of the texts and the options. (Unigram and WordPiece, which `like=` can ask for, are
+not: `tokenizers` walks hash tables there, in another order each time.) Ctrl-C stops the own engine within a
+second; on the other road it is noticed while texts are counted, and the merging runs to its end.
 """
 
 from __future__ import annotations
@@ -13,22 +15,24 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 
+from gristmill import _native, own_training
 from gristmill.byte_alphabet import BYTE_CHARACTERS
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TokenizerError
 from gristmill.options import check_count
-from gristmill.token_batch import good_texts, is_skip
-from gristmill.tokenizer import Tokenizer
+from gristmill.token_batch import check_num_threads, good_texts, is_skip
+from gristmill.tokenizer import EngineChoice, Tokenizer
 
 _logger = logging.getLogger("gristmill.tokenizer")
 
-_BATCH_DOCUMENTS = 100
+# The own engine shares a batch over its threads; `tokenizers` makes objects of all its pieces.
+_BATCH_DOCUMENTS = {"gristmill": 1000, "tokenizers": 100}
 
 _TRAINERS = {
     "BPE": trainers.BpeTrainer,
@@ -47,7 +51,10 @@ def train_tokenizer(
     special_tokens: Sequence[str] | None = None,
     eos_token: str | None = None,
     initial_alphabet: Sequence[str] = BYTE_CHARACTERS,
+    max_token_length: int | None = None,
     like: Tokenizer | None = None,
+    num_threads: int | None = None,
+    max_memory: int | None = None,
     show_progress: bool = True,
     on_bad: str = "error",
 ) -> Tokenizer:
@@ -67,7 +74,13 @@ def train_tokenizer(
             byte alphabet. All 256 by default, so that every text can be encoded.
         like: a tokenizer whose pipeline and special tokens are kept, while vocabulary and merges are learned
             anew, as `train_new_from_iterator` of `transformers` does. `initial_alphabet` is then not used.
-        show_progress: whether to draw progress bars, where standard error is a terminal.
+        max_token_length: new tokens have fewer characters of the byte alphabet than this, those of two
+            characters excepted, as `BpeTrainer` of `tokenizers` has it. For BPE alone.
+        num_threads: Rust threads that count, all cores by default. The road through the installed
+            `tokenizers` cannot be told a number; RAYON_NUM_THREADS sets it for the process.
+        max_memory: bytes that training may hold besides a batch of documents; no limit by default. For the
+            own engine alone.
+        show_progress: whether to show on a terminal how far training has come.
         on_bad: "error" raises at the first value that is no text, "skip" leaves such values out and logs
             how many they were.
 
@@ -77,7 +90,9 @@ def train_tokenizer(
     Raises:
         EmptyCorpusError: there is no text in the corpus.
         BadDocumentError: a value is no text, and `on_bad` is "error".
-        ConfigError: `vocab_size` cannot hold the alphabet and the special tokens.
+        ConfigError: `vocab_size` cannot hold the alphabet and the special tokens, or `max_memory` or
+            `max_token_length` is asked of a road that knows no such limit.
+        TrainingMemoryError: training would hold more than `max_memory`.
         TokenizerError: the model of `like` cannot be trained.
 
     Example:
@@ -87,43 +102,62 @@ def train_tokenizer(
     """
     vocab_size = check_count("vocab_size", vocab_size, 1)
     check_count("min_frequency", min_frequency, 0)
-    texts = _Texts(documents, text_column, is_skip(on_bad))
-    if like is not None:
-        recipe = _like(like, list(special_tokens or ()))
-        roles = dict(like.roles)
-    else:
-        names = list(["<|endoftext|>"] if special_tokens is None else special_tokens)
-        recipe = _Recipe(_byte_level_bpe(), names, {"initial_alphabet": list(initial_alphabet)})
-        roles = {"eos_token": names[0]} if names else {}
+    threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
+    recipe, roles = _recipe(like, special_tokens, initial_alphabet)
     if eos_token is not None:
         roles["eos_token"] = eos_token
     recipe.check_vocab_size(vocab_size)
-    # Elsewhere the bars of `tokenizers` are nothing but empty lines.
-    trainer = recipe.trainer(vocab_size, min_frequency, show_progress and sys.stderr.isatty())
+    recipe.limit_token_length(max_token_length)
+    engine = recipe.engine()
+    _logger.info("training by %s: %s", engine.name, engine.reason)
+    texts = _Texts(documents, text_column, skip_bad, _BATCH_DOCUMENTS[engine.name])
     num_texts = len(documents) if hasattr(documents, "__len__") else None
-    try:
-        recipe.tokenizer.train_from_iterator(texts, trainer=trainer, length=num_texts)
-    except BaseException as error:
-        texts.raise_failure()
-        if type(error).__name__ == "PanicException":  # no Exception: see gristmill.reference
-            raise TokenizerError(f"the installed tokenizers failed in training: {error}") from None
-        raise
-    texts.raise_failure()
-    if texts.num_good == 0:
-        raise EmptyCorpusError(
-            f"{texts.source}: no text to train on (read {texts.num_bad} rows, all of them skipped; "
-            "expected at least one text)"
-        )
+    if engine.name == "gristmill":
+        limit = None if max_memory is None else check_count("max_memory", max_memory, 0)
+        trainer, progress = _native.BpeTrainer(limit), own_training.Progress(show_progress, num_texts)
+        texts.count(trainer, threads, progress)
+        texts.check_not_empty()
+        trained = recipe.learn(trainer, vocab_size, min_frequency, progress)
+    else:
+        if max_memory is not None:
+            raise ConfigError(
+                f"max_memory is {max_memory} (expected None: the installed tokenizers trains here, for it is "
+                f"{engine.reason}, and knows no limit)"
+            )
+        trained = recipe.train(texts, vocab_size, min_frequency, show_progress, num_texts)
+        texts.check_not_empty()
     if texts.num_bad:
         _logger.warning("%s: %d rows that are no text were skipped", texts.source, texts.num_bad)
-    return Tokenizer(recipe.finish(), roles, "trained tokenizer")
+    return Tokenizer(trained, roles, "trained tokenizer")
+
+
+def training_engine(like: Tokenizer | None = None) -> EngineChoice:
+    """Return what `train_tokenizer` trains on: "gristmill" or "tokenizers", and why.
+
+    Example:
+        >>> print(training_engine())
+        gristmill
+    """
+    recipe, _ = _recipe(like, None, ())
+    return recipe.engine()
+
+
+def _recipe(
+    like: Tokenizer | None, special_tokens: Sequence[str] | None, initial_alphabet: Sequence[str]
+) -> tuple[_Recipe, dict[str, str]]:
+    """Return what to train, and the special tokens by role."""
+    if like is not None:
+        return _like(like, list(special_tokens or ())), dict(like.roles)
+    names = list(["<|endoftext|>"] if special_tokens is None else special_tokens)
+    roles = {"eos_token": names[0]} if names else {}
+    return _Recipe(_byte_level_bpe(), names, {"initial_alphabet": list(initial_alphabet)}), roles
 
 
 class _Texts:
     """The good texts of a corpus, in lists. Remembers what stopped it: `tokenizers` would lose its class."""
 
-    def __init__(self, documents: object, text_column: str, skip_bad: bool) -> None:
-        self._batches = iter_batches(documents, text_column, _BATCH_DOCUMENTS)
+    def __init__(self, documents: object, text_column: str, skip_bad: bool, batch_documents: int) -> None:
+        self._batches = iter_batches(documents, text_column, batch_documents)
         self._skip_bad = skip_bad
         self._failure: BaseException | None = None
         self.num_good = self.num_bad = 0
@@ -145,6 +179,27 @@ class _Texts:
         except BaseException as error:
             self._failure = error
             raise
+
+    def count(self, trainer: _native.BpeTrainer, num_threads: int, progress: own_training.Progress) -> None:
+        """Let the own engine count the pieces of all texts."""
+        for batch in self._batches:
+            self.source = batch.source
+            try:
+                bad = trainer.push_texts(batch.texts, num_threads, self._skip_bad)
+            except BadDocumentError as error:
+                raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+            self.num_bad += len(bad)
+            progress.counted(trainer.counters)
+        self.num_good = trainer.counters["documents"]
+        progress.counted(trainer.counters, end=True)
+
+    def check_not_empty(self) -> None:
+        """Refuse to train on nothing."""
+        if self.num_good == 0:
+            raise EmptyCorpusError(
+                f"{self.source}: no text to train on (read {self.num_bad} rows, all of them skipped; "
+                "expected at least one text)"
+            )
 
     def raise_failure(self) -> None:
         """Raise what stopped the iteration, if anything did."""
@@ -178,9 +233,68 @@ class _Recipe:
                 f"and {len(special)} special tokens)"
             )
 
-    def trainer(self, vocab_size: int, min_frequency: int, show_progress: bool) -> trainers.Trainer:
+    def limit_token_length(self, max_token_length: int | None) -> None:
+        """Set the option of `train_tokenizer`."""
+        if max_token_length is None:
+            return
+        if (kind := self._content()["model"]["type"]) != "BPE":
+            raise ConfigError(
+                f"max_token_length is {max_token_length!r} (expected None: it is for BPE, and the model is "
+                f"of type {kind!r})"
+            )
+        self.options["max_token_length"] = check_count("max_token_length", max_token_length, 0)
+
+    def engine(self) -> EngineChoice:
+        """Return which road trains it."""
+        reason = own_training.why_not_covered(self._content(), self.options)
+        if reason is None:
+            return EngineChoice("gristmill", own_training.COVERED)
+        return EngineChoice("tokenizers", reason)
+
+    def learn(
+        self,
+        trainer: _native.BpeTrainer,
+        vocab_size: int,
+        min_frequency: int,
+        progress: own_training.Progress,
+    ) -> str:
+        """Learn merges from what the own engine has counted; return the JSON of the trained tokenizer."""
+        content = own_training.learn(
+            trainer,
+            self._content(),
+            vocab_size,
+            min_frequency,
+            self.special_tokens,
+            self.options.get("initial_alphabet", ()),
+            self.options.get("max_token_length"),
+            progress,
+        )
+        return self._finish(content)
+
+    def train(
+        self,
+        texts: _Texts,
+        vocab_size: int,
+        min_frequency: int,
+        show_progress: bool,
+        num_texts: int | None,
+    ) -> str:
+        """Train through the installed `tokenizers`; return the JSON of the trained tokenizer."""
+        # Where there is no terminal, its bars are nothing but empty lines.
+        trainer = self._trainer(vocab_size, min_frequency, show_progress and sys.stderr.isatty())
+        try:
+            self.tokenizer.train_from_iterator(texts, trainer=trainer, length=num_texts)
+        except BaseException as error:
+            texts.raise_failure()
+            if type(error).__name__ == "PanicException":  # no Exception: see gristmill.reference
+                raise TokenizerError(f"the installed tokenizers failed in training: {error}") from None
+            raise
+        texts.raise_failure()
+        return self._finish(self._content())
+
+    def _trainer(self, vocab_size: int, min_frequency: int, show_progress: bool) -> trainers.Trainer:
         """Return the trainer for the kind of model."""
-        kind = json.loads(self.tokenizer.to_str())["model"]["type"]
+        kind = self._content()["model"]["type"]
         options = dict(self.options)
         if kind != "Unigram":  # its trainer knows no such limit
             options["min_frequency"] = min_frequency
@@ -192,12 +306,20 @@ class _Recipe:
         )
         return trainer
 
-    def finish(self) -> str:
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.tokenizer.to_str())
+        return content
+
+    def _finish(self, content: dict[str, Any]) -> str:
         """Return the JSON of the trained tokenizer, its post-processor with the new ids in place."""
-        if self.post_processor is None:
-            return self.tokenizer.to_str()
-        content = json.loads(self.tokenizer.to_str())
-        content["post_processor"] = _with_new_ids(self.post_processor, self.tokenizer)
+        if self.post_processor is not None:
+            ids = {entry["content"]: entry["id"] for entry in content["added_tokens"]}
+            vocabulary = content["model"]["vocab"]
+            if isinstance(vocabulary, dict):
+                ids |= vocabulary
+            else:  # Unigram: tokens with their scores, by id
+                ids |= {token: token_id for token_id, (token, _) in enumerate(vocabulary)}
+            content["post_processor"] = _with_new_ids(self.post_processor, ids.get)
         return json.dumps(content, ensure_ascii=False)
 
 
@@ -251,11 +373,11 @@ def _is_byte_level(pre_tokenizer: dict[str, Any] | None) -> bool:
     return any(part["type"] == "ByteLevel" for part in parts)
 
 
-def _with_new_ids(processor: dict[str, Any], tokenizer: tokenizers.Tokenizer) -> dict[str, Any]:
+def _with_new_ids(processor: dict[str, Any], id_of: Callable[[str], int | None]) -> dict[str, Any]:
     """Return a post-processor of the old tokenizer with the ids that the new one gives its tokens."""
 
     def new_id(token: str) -> int:
-        token_id: int | None = tokenizer.token_to_id(token)
+        token_id = id_of(token)
         if token_id is None:
             raise TokenizerError(
                 f"the post_processor uses the token {token!r}, which is not in the new vocabulary "

@@ -35,6 +35,15 @@ pub enum Error {
         /// The largest id that fits.
         max: u32,
     },
+    /// Training would hold more memory than it may.
+    MemoryLimit {
+        /// Bytes that the next step would bring it to.
+        needed: u64,
+        /// Bytes that it may hold.
+        limit: u64,
+    },
+    /// A trainer was used after it had trained, or after an error that left it with a part of a batch.
+    TrainerSpent,
     /// The caller asked for the end of a long call. Nothing of the call took effect.
     Cancelled,
     /// Offsets that do not cut the given ids into documents.
@@ -79,6 +88,14 @@ impl fmt::Display for Error {
             Self::IdDoesNotFit { id, max } => {
                 write!(f, "id {id} does not fit the id type (expected an id from 0 to {max})")
             }
+            Self::MemoryLimit { needed, limit } => write!(
+                f,
+                "training needs {needed} bytes by now, max_memory is {limit} (expected a larger limit, fewer \
+                 documents, or a pre-tokenizer that cuts more)"
+            ),
+            Self::TrainerSpent => f.write_str(
+                "the trainer has trained already, or failed before (expected: a new one, with the texts from the start)",
+            ),
             Self::Cancelled => f.write_str("the call was cancelled"),
             Self::InvalidOption { name, value, expected } => {
                 write!(f, "{name} is {value} (expected {expected})")
@@ -124,8 +141,10 @@ mod tests {
             ),
             (Error::PackerFinished, "takes no more documents (expected"),
             (Error::InvalidResume { reason: reason() }, "found a, expected b"),
+            (Error::MemoryLimit { needed: 9, limit: 5 }, "needs 9 bytes by now, max_memory is 5 (expected"),
+            (Error::TrainerSpent, "trained already, or failed before (expected"),
         ];
-        let mut seen = [false; 10];
+        let mut seen = [false; 12];
         for (error, part) in cases {
             let number = match error {
                 Error::InvalidTokenizer { .. } => 0,
@@ -138,11 +157,13 @@ mod tests {
                 Error::PackerFinished => 7,
                 Error::InvalidResume { .. } => 8,
                 Error::IdDoesNotFit { .. } => 9,
+                Error::MemoryLimit { .. } => 10,
+                Error::TrainerSpent => 11,
             };
             seen[number] = true;
             let message = error.to_string();
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(seen, [true; 10]);
+        assert_eq!(seen, [true; 12]);
     }
 }

@@ -14,7 +14,7 @@
 //! `piece_table` remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
 //! defines BPE. [`parallel`] runs that over a batch in scoped threads. [`Packer`](packer::Packer) puts EOS after
 //! each document, deals the documents out to lanes and chops the lanes into blocks; it can tell where it stands
-//! and go on from there. [`metrics`] counts words and tokens; [`order`] derives seeds and permutations.
+//! and go on from there. [`training`] learns a vocabulary. [`metrics`] counts words and tokens; [`order`] derives seeds and permutations.
 //!
 //! Start with the plain forms, which define what each stage means: `split::Pieces`, `merge::MergeTable`, and
 //! `Encoder::encode_plainly`, which is the two in a row. The fast forms lie beside them: `split::classify` and
@@ -42,6 +42,7 @@ pub mod split;
 #[cfg(test)]
 mod testing;
 mod tokenizer_json;
+pub mod training;
 pub mod unicode;
 mod unicode_tables;
 pub mod vocabulary;

@@ -18,28 +18,33 @@ pub(crate) fn without_gil<R: Send>(
     mut work: impl FnMut(&mut dyn FnMut() -> bool) -> Result<R> + Send,
 ) -> PyResult<R> {
     loop {
-        let mut raised: Option<PyErr> = None;
-        let result = py.detach(|| {
-            work(&mut || {
-                // Asked again while the workers come to their end: the first exception is the one to raise.
-                if raised.is_none() {
-                    raised = Python::attach(|py| py.check_signals().err());
-                }
-                raised.is_some()
-            })
-        });
-        if let Some(error) = raised {
-            return Err(error);
-        }
-        match result {
+        match interruptible(py, &mut work)? {
             Err(Error::UnicodeRestNeeded { .. }) => encoder.set_unicode_rest(&class_ranges(py)?),
             result => return result.map_err(|error| to_python(py, &error)),
         }
     }
 }
 
+/// Run `work` once without the GIL, with the question "interrupted?". What signal handlers raise is the outer error.
+pub(crate) fn interruptible<R: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<R> + Send,
+) -> PyResult<Result<R>> {
+    let mut raised: Option<PyErr> = None;
+    let result = py.detach(|| {
+        work(&mut || {
+            // Asked again while the workers come to their end: the first exception is the one to raise.
+            if raised.is_none() {
+                raised = Python::attach(|py| py.check_signals().err());
+            }
+            raised.is_some()
+        })
+    });
+    raised.map_or(Ok(result), Err)
+}
+
 /// The classes of all code points, from the installed `tokenizers`.
-fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
+pub(crate) fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
     let ranges: Vec<(u32, u32, u8)> =
         py.import("gristmill._unicode")?.getattr("class_ranges")?.call0()?.extract()?;
     let class = |number| match number {

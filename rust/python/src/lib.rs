@@ -2,7 +2,7 @@
 //!
 //! | file | binds |
 //! |---|---|
-//! | `encoder.rs`, `packer.rs`, `metrics.rs` | the classes of the same names |
+//! | `encoder.rs`, `packer.rs`, `metrics.rs`, `trainer.rs` | the classes of the same names |
 //! | `texts.rs` | Python objects to `&str`, and what is wrong with those that are none |
 //! | `arrays.rs` | numpy arrays to slices of ids and offsets, and back |
 //! | `errors.rs` | `gristmill_core::Error` to the exceptions of `gristmill.errors`, panics to `RuntimeError` |
@@ -15,6 +15,7 @@ mod errors;
 mod metrics;
 mod packer;
 mod texts;
+mod trainer;
 
 use gristmill_core::order;
 use numpy::PyArray1;
@@ -67,6 +68,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<encoder::Encoder>()?;
     module.add_class::<packer::Packer>()?;
     module.add_class::<metrics::MetricCounters>()?;
+    module.add_class::<trainer::BpeTrainer>()?;
     module.add_function(wrap_pyfunction!(check_texts, module)?)?;
     module.add_function(wrap_pyfunction!(permutation, module)?)?;
     module.add_function(wrap_pyfunction!(derive_seed, module)?)

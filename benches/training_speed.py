@@ -1,0 +1,306 @@
+"""Training a byte-level BPE, side by side: `python benches/training_speed.py [--megabytes 10]`.
+
+    documents ──► equal merges? ──► interleaved rounds, a fresh process each ──► medians ──► table, JSON
+
+Each run goes from a Python list of `str` to vocabulary and merges; imports are not timed. Merges are compared
+with those of `tokenizers` before anything is timed; a peer with other merges is timed, and listed with the
+first one that differs. Peers that are not installed are left out and named. Ratios are medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+EOS = "<|endoftext|>"
+Merges = list[tuple[bytes, bytes]]
+Training = Callable[[], Any]
+
+
+def bytes_of(token: str) -> bytes:
+    from gristmill.byte_alphabet import bytes_of_token
+
+    return bytes_of_token(token)
+
+
+# The peers: what is not timed, then what is, then its merges as bytes ------------------------------------
+
+
+def gristmill(
+    texts: list[str], vocab_size: int, num_threads: int
+) -> tuple[Training, Callable[[Any], Merges]]:
+    import tokenizers  # noqa: F401  (asked for its Unicode tables)
+
+    from gristmill._native import BpeTrainer
+    from gristmill.byte_alphabet import BYTE_CHARACTERS
+
+    def train() -> Any:
+        trainer = BpeTrainer()
+        for start in range(0, len(texts), 1000):
+            trainer.push_texts(texts[start : start + 1000], num_threads, False)
+        return trainer.train(vocab_size, 0, [EOS], BYTE_CHARACTERS)
+
+    def merges(result: Any) -> Merges:
+        tokens, pairs = result
+        return [(bytes_of(tokens[left]), bytes_of(tokens[right])) for left, right in pairs.tolist()]
+
+    return train, merges
+
+
+def gristmill_tokenizer(
+    texts: list[str], vocab_size: int, num_threads: int
+) -> tuple[Training, Callable[[Any], Merges]]:
+    """The public call, which gives a `Tokenizer` ready to encode."""
+    from gristmill import train_tokenizer
+
+    def train() -> Any:
+        return train_tokenizer(texts, vocab_size, num_threads=num_threads, show_progress=False)
+
+    return train, lambda result: pairs_of(result.parsed_json()["model"]["merges"])
+
+
+def tokenizers(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    def train() -> Any:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[EOS],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+
+    return train, lambda result: pairs_of(json.loads(result.to_str())["model"]["merges"])
+
+
+def gigatoken(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
+    """Takes bytes, documents apart by a separator; joining them is not timed."""
+    from gigatoken import train_bpe
+
+    joined = EOS.encode().join(text.encode() for text in texts)
+
+    def train() -> Any:
+        return train_bpe(joined, vocab_size, [EOS], separator=EOS.encode())
+
+    return train, lambda result: [(bytes(left), bytes(right)) for left, right in result[1]]
+
+
+def gigabpe(texts: list[str], vocab_size: int, num_threads: int) -> tuple[Training, Callable[[Any], Merges]]:
+    """Reads files; writing them is not timed."""
+    from gigabpe import train_bpe
+
+    folder = Path(tempfile.mkdtemp())
+    files = []
+    for number, text in enumerate(texts):
+        files.append(str(folder / str(number)))
+        Path(files[-1]).write_bytes(text.encode())
+
+    def train() -> Any:
+        return train_bpe(files, vocab_size, special_tokens=[EOS], threads=num_threads)
+
+    return train, lambda result: pairs_of(result[1])
+
+
+def rustbpe(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
+    """Gives ranks, not merges; other ties."""
+    from rustbpe import Tokenizer
+
+    pattern = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+    def train() -> Any:
+        tokenizer = Tokenizer()
+        tokenizer.train_from_iterator(iter(texts), vocab_size - 1, pattern=pattern)
+        return tokenizer
+
+    return train, lambda _: []
+
+
+PEERS = {
+    "gristmill": gristmill,
+    "gristmill.train_tokenizer": gristmill_tokenizer,
+    "tokenizers": tokenizers,
+    "gigatoken": gigatoken,
+    "gigabpe": gigabpe,
+    "rustbpe": rustbpe,
+}
+
+
+def pairs_of(merges: Any) -> Merges:
+    return [(bytes_of(left), bytes_of(right)) for left, right in merges]
+
+
+# A run, in a process of its own ---------------------------------------------------------------------------
+
+
+def run_once(peer: str, documents: Path, vocab_size: int, num_threads: int, with_merges: bool) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_threads])
+    texts = [json.loads(line) for line in documents.read_text(encoding="utf-8").splitlines()]
+    train, merges = PEERS[peer](texts, vocab_size, num_threads)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    result = train()
+    seconds = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    answer: dict[str, Any] = {
+        "seconds": seconds,
+        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "peak_mb": after.ru_maxrss / 1000,
+        "mb_before": before.ru_maxrss / 1000,
+    }
+    if with_merges:
+        answer["merges"] = [[left.hex(), right.hex()] for left, right in merges(result)]
+    print(json.dumps(answer))
+
+
+def start(
+    peer: str, documents: Path, vocab_size: int, num_threads: int, merges: bool = False
+) -> dict[str, Any]:
+    environment = os.environ | {"RAYON_NUM_THREADS": str(num_threads), "TOKENIZERS_PARALLELISM": "true"}
+    command = [sys.executable, __file__, "--run", peer, str(documents), str(vocab_size), str(num_threads)]
+    done = subprocess.run(
+        [*command, str(int(merges))], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{peer} failed:\n{done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+# All runs -------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--run"]:
+        peer, documents_path, size, threads, with_merges = sys.argv[2:]
+        run_once(peer, Path(documents_path), int(size), int(threads), with_merges == "1")
+        return
+    options = parse()
+    from gristmill import durable
+    from inputs import read_documents
+    from report import describe_machine, git_commit
+
+    peers = [peer for peer in PEERS if importlib.util.find_spec(peer.partition(".")[0])]
+    missing = sorted(set(PEERS) - set(peers))
+    print("not installed: " + ", ".join(missing) if missing else "all peers are installed")
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Path(folder) / "documents.jsonl"
+        if options.documents:
+            documents = options.documents
+        else:
+            texts, _ = read_documents(options.megabytes, frozenset())
+            documents.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+        merges = {
+            peer: start(peer, documents, options.vocab_size, max(options.threads), merges=True)["merges"]
+            for peer in peers
+        }
+        equality = {peer: describe_difference(merges[peer], merges["tokenizers"]) for peer in peers}
+        print(json.dumps(equality, indent=2))
+        for peer in peers:
+            if peer.startswith("gristmill") and equality[peer] != "equal":
+                raise SystemExit(f"{peer}: {equality[peer]}; nothing is timed")
+        runs: list[dict[str, Any]] = []
+        for number in range(options.rounds):
+            for threads in options.threads:
+                for peer in peers[number % len(peers) :] + peers[: number % len(peers)]:
+                    answer = start(peer, documents, options.vocab_size, threads)
+                    runs.append({"round": number, "peer": peer, "threads": threads} | answer)
+    cells = summarise(runs, peers, options.threads)
+    packages = {peer.partition(".")[0] for peer in peers}
+    report = {
+        "bench": "training_speed",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "machine": describe_machine(),
+        "versions": {package: importlib.metadata.version(package) for package in sorted(packages)},
+        "vocab_size": options.vocab_size,
+        "megabytes": options.megabytes,
+        "documents": str(options.documents.name) if options.documents else "python files",
+        "equality": equality,
+        "cells": cells,
+        "runs": runs,
+    }
+    print(table(cells))
+    if options.output:
+        durable.write_json(options.output, report)
+
+
+def describe_difference(merges: Any, expected: Any) -> str:
+    if not merges:
+        return "not compared (it gives ranks, not merges)"
+    if merges == expected:
+        return "equal"
+    same = next((i for i, pair in enumerate(zip(merges, expected, strict=False)) if pair[0] != pair[1]), -1)
+    return f"differs from merge {same} on ({len(merges)} of {len(expected)})"
+
+
+def summarise(runs: list[dict[str, Any]], peers: list[str], all_threads: list[int]) -> list[dict[str, Any]]:
+    cells = []
+    for threads in all_threads:
+        own = {run["round"]: run for run in runs if (run["peer"], run["threads"]) == ("gristmill", threads)}
+        for peer in peers:
+            mine = [run for run in runs if (run["peer"], run["threads"]) == (peer, threads)]
+
+            def median(name: str, mine: list[dict[str, Any]] = mine) -> float:
+                return statistics.median(run[name] for run in mine)
+
+            cells.append(
+                {
+                    "peer": peer,
+                    "threads": threads,
+                    "seconds": median("seconds"),
+                    "cpu_seconds": median("cpu_seconds"),
+                    "peak_mb": median("peak_mb"),
+                    "gristmill_is_faster_by": statistics.median(
+                        run["seconds"] / own[run["round"]]["seconds"] for run in mine
+                    ),
+                    "in_cpu_seconds": statistics.median(
+                        run["cpu_seconds"] / own[run["round"]]["cpu_seconds"] for run in mine
+                    ),
+                }
+            )
+    return cells
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    lines = ["| peer | threads | seconds, median | gristmill is faster by | by CPU time | peak MB |"]
+    lines.append("|---|---|---|---|---|---|")
+    for cell in cells:
+        figures = [cell["seconds"], cell["gristmill_is_faster_by"], cell["in_cpu_seconds"]]
+        shown = " | ".join(f"{figure:.2f}" for figure in figures)
+        lines.append(f"| {cell['peer']} | {cell['threads']} | {shown} | {cell['peak_mb']:.0f} |")
+    return "\n".join(lines)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--megabytes", type=float, default=100, help="Python files to train on (default: 100)"
+    )
+    parser.add_argument("--documents", type=Path, help="train on this JSONL of strings instead")
+    parser.add_argument("--vocab-size", type=int, default=32_768)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="where the JSON goes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
