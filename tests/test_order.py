@@ -348,6 +348,16 @@ def test_refills_are_sized_in_tokens_and_told(tiny_tokenizer: Tokenizer, hint: f
         assert len(events) > 20
 
 
+def test_lanes_that_fill_unevenly_are_told(
+    tiny_tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ["long " * 200, ""] * 200
+    for num_lanes in (1, 3, 2):
+        stream = stream_of(rows, tiny_tokenizer, Options(8, num_lanes), infinite=True, buffer_sequences=64)
+        assert len(list(itertools.islice(stream, 100))) == 100
+        assert ("tokens wait in the 2 lanes" in caplog.text) == (num_lanes == 2)
+
+
 def test_one_long_document_among_empty_ones(tiny_tokenizer: Tokenizer) -> None:
     options = Options(seq_length=16, num_lanes=3, window=4)
     rows = ["", "x" * 100_000, "", "", ""]

@@ -64,7 +64,9 @@ class ConstantLengthDataset(_Base):
         tokenizer: encodes, and has the EOS that follows every document.
         seq_length: ids in a sample, at least 2.
         text_column: the column of rows that holds the text.
-        num_lanes: logical streams that documents are dealt to, 1 to 512; block numbers depend on it.
+        num_lanes: logical streams that documents are dealt to, 1 to 512; block numbers depend on it. A block
+            waits for its lane: where some lanes get longer documents (without shuffling, a corpus whose long
+            ones come at regular distances), the tokens of those wait in memory, and the log says so.
         shuffle: permute each window of rows, by `seed` and epoch.
         seed: of the shuffling.
         shuffle_window: rows in a window; a window's texts are held in memory.

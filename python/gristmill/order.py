@@ -38,6 +38,8 @@ _logger = logging.getLogger("gristmill.order")
 MAX_LANES = 512  # the state has one line a lane, and stays under 64 KB
 # Characters encoded at once, at least: fewer would not be worth a call.
 _LEAST_CHARACTERS = 1 << 12
+# Buffers' worth of tokens that may wait in the lanes before the log says so.
+_UNEVEN = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,8 @@ class BlockStream:
         source: where documents come from (`gristmill.corpus.as_source`).
         tokenizer: encodes, and has the EOS that follows every document.
         seq_length: ids in a block.
-        num_lanes: logical streams that documents are dealt to, 1 to 512.
+        num_lanes: logical streams that documents are dealt to, 1 to 512. A block waits for its lane: where
+            some lanes get longer documents, the tokens of those wait in memory, and the log says so.
         shuffle: permute each window of `shuffle_window` rows, by `seed` and the epoch.
         infinite: go on with another epoch, for ever; remainders are carried over.
         final: at the end of a finite corpus, "drop" each lane's partial block, or "pad" it.
@@ -246,6 +249,7 @@ class _Run:
         self._window: Window | None = None
         self._next_text = 0
         self._num_characters = self._num_tokens = 0
+        self._told_of_uneven_lanes = False
         self._lanes_at_end: list[tuple[int, int, int, int, int]] | None = None
         self._num_valid_at_end = np.empty(0, dtype=np.int64)
 
@@ -292,11 +296,25 @@ class _Run:
             self._push(missing)
             read_any = True
         self.anchor()
+        self._tell_of_uneven_lanes(target)
         if read_any and stream.on_refill is not None:
             after, mark = self._packer.counters, self._marks[-1]
             grown = {name: after[name] - before[name] for name in ("documents", "bytes", "tokens")}
             stream.on_refill(RefillEvent(**grown, epoch=mark.epoch, window=mark.index))
         return read_any
+
+    def _tell_of_uneven_lanes(self, target: int) -> None:
+        """Say once that tokens pile up: a block waits for its lane, however much the other lanes have."""
+        waiting = self._packer.counters["tokens_carried"]
+        if not self._told_of_uneven_lanes and waiting > _UNEVEN * target:
+            self._told_of_uneven_lanes = True
+            _logger.warning(
+                "%d tokens wait in the %d lanes, %.0f buffers full, because some lanes get longer documents "
+                "than others (shuffle=True spreads them, with num_lanes=1 none wait)",
+                waiting,
+                self._stream.options.num_lanes,
+                waiting / target,
+            )
 
     def _next_window(self) -> bool:
         self._window = self._reader.read(self._packer.next_document, self._skipped)

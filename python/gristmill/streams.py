@@ -4,21 +4,23 @@ A stream keeps its place in objects that its copies share, so each pass gets a c
 the public `shard(num_shards=1, index=0)`. A pass starts at the start whatever the stream at hand was told by
 `load_state_dict`, and however far somebody else has read it.
 
-The stream's own state is exact for every chain that was tried (files, generators, tables, `map`, `filter`,
-`take`, `skip`, `repeat`, `batch`, interleaved, concatenated, split by node), with two exceptions. They are
-resumed by counting rows, which is exact, too, but reads everything before again:
+The stream's own state is exact for every chain that was tried with datasets 5.2 (files, generators, tables,
+`map`, `filter`, `take`, `skip`, `repeat`, `batch`, interleaved, concatenated, split by node). In two cases
+rows are counted instead, which is exact, too, but reads everything before again:
 
 - `.shuffle(buffer_size=...)` loses what its buffer held;
-- before datasets 5.2, a stream that was resumed reports its first state for ever.
+- before datasets 5.2, states lose or repeat rows of parquet files and tables, and a stream that was resumed
+  once reports the place where it began for ever (measured with 4.0).
 """
 
 from __future__ import annotations
 
-import logging
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gristmill.errors import SourceError
+from gristmill.errors import ResumeError, SourceError
 from gristmill.sources import (
     DocumentSource,
     Position,
@@ -30,11 +32,10 @@ from gristmill.sources import (
     skip_rows,
 )
 
-_logger = logging.getLogger("gristmill.corpus")
-
 # Rows that are fetched at once: one by one, a row costs about ten times as much.
 _BATCH_ROWS = 128
 _SHUFFLE_BUFFERS = frozenset({"BufferShuffledExamplesIterable"})
+_FIRST_EXACT_VERSION = (5, 2)
 
 
 class StreamSource(DocumentSource):
@@ -51,7 +52,8 @@ class StreamSource(DocumentSource):
         self._documents = documents
         self.epoch = int(documents.epoch)
         self._has_columns = columns is not None
-        self.seek: Seek = "none" if _has_shuffle_buffer(documents) else "unit"
+        exact = _installed_version() >= _FIRST_EXACT_VERSION and not _has_shuffle_buffer(documents)
+        self.seek: Seek = "unit" if exact else "none"
 
     def open(self, position: Position | None = None) -> SourceReader:
         """Open a pass at the start, or at a position, through the stream's state where that is exact."""
@@ -60,6 +62,11 @@ class StreamSource(DocumentSource):
             reader = _StreamReader(self)
             skip_rows(reader, self.name, row_of(position))
             return reader
+        used = position.get("used")
+        if not (isinstance(state, dict) and isinstance(state.get("epoch"), int) and isinstance(used, int)):
+            raise ResumeError(
+                f"{self.name}: the position {position!r:.300} is damaged (expected what position() gave)"
+            )
         return _StreamReader(self, position)
 
     def new_stream(self) -> Any:
@@ -78,19 +85,15 @@ class _StreamReader(SourceReader):
         self._source = source
         self._stream = source.new_stream()
         # Until it is iterated, a stream says the epoch that it was made with, not the one it is set to.
-        self._first_state = _plain(self._stream.state_dict(), source.name) | {"epoch": source.epoch}
-        self._state = self._first_state
+        self._state = _plain(self._stream.state_dict(), source.name) | {"epoch": source.epoch}
         self._row = row_of(position)
         self._batch: list[object] = []
         self._used = 0
-        self._keeps_place = source.seek != "none"
-        self._resumed = position is not None
         to_drop = 0
         if position is not None:
             self._state = position["stream"]
             # A state of another epoch would be ignored without a word.
             self._stream.set_epoch(self._state["epoch"])
-            self._first_state["epoch"] = self._state["epoch"]
             self._stream.load_state_dict(self._state)
             to_drop = int(position["used"])
         self._batches: Iterator[Mapping[str, list[object]]] = self._stream.iter(batch_size=_BATCH_ROWS)
@@ -112,7 +115,7 @@ class _StreamReader(SourceReader):
 
     def position(self) -> Position:
         position: Position = {"row": self._row}
-        if self._keeps_place:
+        if self._source.seek != "none":
             used_up = self._used == len(self._batch)
             position["stream"] = self._next_state if used_up else self._state
             position["used"] = 0 if used_up else self._used
@@ -132,20 +135,18 @@ class _StreamReader(SourceReader):
             return False
         self._batch = self._column(batch)
         self._next_state = _plain(self._stream.state_dict(), self._source.name)
-        if self._resumed and self._next_state == self._first_state:
-            self._keeps_place = False
-            _logger.warning(
-                "%s forgets its place once it was resumed (datasets before 5.2); the next time, rows are "
-                "counted",
-                self._source.name,
-            )
-        self._resumed = False
         return True
 
     def _column(self, batch: Mapping[str, list[object]]) -> list[object]:
         if self._source.text_column not in batch:
             raise missing_column(self._source.name, self._row, self._source.text_column, batch)
         return list(batch[self._source.text_column])
+
+
+def _installed_version() -> tuple[int, ...]:
+    """The first two numbers of the version of `datasets` that is loaded; (0,) where it has none."""
+    found = re.match(r"(\d+)\.(\d+)", str(getattr(sys.modules.get("datasets"), "__version__", "")))
+    return tuple(map(int, found.groups())) if found else (0,)
 
 
 def _has_shuffle_buffer(stream: Any) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from gristmill.train import rng
 from gristmill.train.data import Batch, DatasetBatches, Prefetched, WaitInterruptedError
 from gristmill.train.log import cut_log, read_log
 from gristmill.train.model import IGNORED
+from gristmill.train.signals import StopFlag
 
 # Batches -------------------------------------------------------------------------------------------------
 
@@ -193,3 +196,24 @@ def test_derived_seeds_differ() -> None:
              for step in (0, 1) for rank in (0, 1)}  # fmt: skip
     assert len(seeds) == 16
     assert rng.derive_seed(0, "run", 0, 0) == 8431164493261536201
+
+
+# Stop signals --------------------------------------------------------------------------------------------
+
+
+def test_signals_set_the_flag_and_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    stop = StopFlag().install()
+    try:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.requested, stop.signal_name) == (True, "SIGTERM")
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "torchrun passes a Ctrl-C on a second time")
+        os.kill(os.getpid(), signal.SIGINT)
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        stop.restore()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before

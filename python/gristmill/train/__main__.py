@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    finally:
+        stop.restore()
 
 
 def _tell(error: Exception, code: int) -> int:

@@ -182,7 +182,7 @@ class Trainer:
         if self.progress.epoch > self._told_epoch:
             self._told_epoch = self.progress.epoch
             self._tell("epoch", epoch=self.progress.epoch)
-            self._say(f"step {self.progress.step}: the corpus has been read {self.progress.epoch} times")
+            self._say(f"step {self.progress.step}: {self.progress.epoch} epoch(s) done")
 
     def _filler(self) -> tuple[torch.Tensor, torch.Tensor]:
         # this rank's data has ended, another's has not: it takes part with no weight

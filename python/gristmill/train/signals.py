@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 # EX_TEMPFAIL of sysexits.h: not done, worth starting again (with --resume)
 EXIT_STOPPED = 75
@@ -25,13 +28,20 @@ class StopFlag:
     def __init__(self) -> None:
         self.requested = False
         self.signal_name = ""
+        self._previous: dict[int, _Handler] = {}
 
     def install(self) -> StopFlag:
         """Listen from now on; does nothing outside the main thread, where Python allows no handlers."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._note)
-            signal.signal(signal.SIGINT, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._note)
         return self
+
+    def restore(self) -> None:
+        """Listen no more: signals do what they did before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:
         is_second = self.requested and number == signal.SIGINT
