@@ -70,7 +70,7 @@ class CorpusFigures:
         validation_files, validation_bytes, validation_packages: the validation part.
         duplicate_files: files whose text another file already had.
         copied_files: files left out of the validation part, most of their lines being in the training part.
-        undecodable_files: files that are not in the encoding they declare.
+        undecodable_files: files that are not in the encoding they declare, or cannot be read.
     """
 
     train_files: int
@@ -205,7 +205,10 @@ class _Reader:
         files: list[SourceFile] = []
         room = self.largest_package_bytes
         for path in package.files:
-            text = read_python_source(path)
+            try:
+                text = read_python_source(path)
+            except OSError:  # gone meanwhile, or not ours to read
+                text = None
             if text is None:
                 self.num_undecodable += 1
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import platform
 import shutil
 import time
@@ -51,6 +52,8 @@ def run_demo(folder: Path, settings: DemoSettings, *, restart: bool = False) -> 
     for module in ("torch", "transformers", "datasets", "safetensors", "jsonargparse", "yaml", "rich"):
         if importlib.util.find_spec(module) is None:
             raise require_extra(module, "train", "gristmill demo")
+    # Nothing here needs a network; told so, the libraries do not look for one. The ranks inherit it.
+    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     started = time.monotonic()
     with sole_use(folder) as lock:
         # Only now: torch takes seconds to import, and a second demo should be refused at once.

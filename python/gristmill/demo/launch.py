@@ -46,11 +46,8 @@ def run_trainer(folder: Path, num_ranks: int, lock: int) -> int:
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}"]
     command += ["-m", "gristmill.train", "--config", "run.yaml", "--resume"]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(max(1, num_usable_cores() // num_ranks)),  # torchrun warns where it is not set
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-    }
+    # torchrun warns where it is not set
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, num_usable_cores() // num_ranks))}
     sys.stdout.flush()
     process = subprocess.Popen(
         command,
