@@ -198,10 +198,11 @@ class TextLike(str):
 
 BAD = [
     (None, "null"),
-    (7, "a value of type int"),
-    (["a"], "a value of type list"),
-    (bytearray(b"a"), "a value of type bytearray"),
-    (float("nan"), "a value of type float"),
+    (7, "a value of type int: 7"),
+    (["a"], "a value of type list: ['a']"),
+    (bytearray(b"a"), "a value of type bytearray: bytearray(b'a')"),
+    (list(range(99)), f"a value of type list: {str(list(range(99)))[:60]}…"),
+    (float("nan"), "a value of type float: nan"),
     ("ab\ud800", "a lone surrogate U+D800 at character 2"),
     ("é\U0001f600\udfff!", "a lone surrogate U+DFFF at character 2"),
     (b"abc\xff", "invalid UTF-8 at byte 3"),

@@ -199,9 +199,9 @@ def test_rows_with_a_text_column(tiny_tokenizer: Tokenizer) -> None:
     ("bad", "reason", "kind"),
     [
         (None, "null", "null"),
-        (7, "a value of type int", "wrong type"),
-        (1.5, "a value of type float", "wrong type"),
-        (bytearray(b"a"), "a value of type bytearray", "wrong type"),
+        (7, "a value of type int: 7", "wrong type"),
+        (1.5, "a value of type float: 1.5", "wrong type"),
+        (bytearray(b"a"), "a value of type bytearray: bytearray(b'a')", "wrong type"),
         ("ab\udc00", "a lone surrogate U+DC00 at character 2", "lone surrogate"),
         (b"abc\xff", "invalid UTF-8 at byte 3", "invalid UTF-8"),
     ],

@@ -24,8 +24,8 @@ ROADS = ("tiny_tokenizer", "word_piece_tokenizer", "unigram_tokenizer", "split_b
 
 BAD_TEXTS = [
     (None, "null"),
-    (17, "a value of type int"),
-    (["a"], "a value of type list"),
+    (17, "a value of type int: 17"),
+    (["a"], "a value of type list: ['a']"),
     ("a\ud800b", "a lone surrogate U+D800 at character 1"),
     (b"ab\xff", "invalid UTF-8 at byte 2"),
 ]

@@ -206,7 +206,7 @@ def test_progress_is_drawn_only_on_a_terminal(capfd: pytest.CaptureFixture[str])
     ("bad", "reason"),
     [
         (None, "null"),
-        (3, "a value of type int"),
+        (3, "a value of type int: 3"),
         ("a\ud800", "a lone surrogate U\\+D800 at character 1"),
         (b"\xff", "invalid UTF-8 at byte 0"),
     ],

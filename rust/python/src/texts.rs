@@ -69,7 +69,7 @@ pub(crate) fn read_one<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Result<&'a 
     if object.is_none() {
         return Ok(Err("null".to_owned()));
     }
-    Ok(Err(format!("a value of type {}", type_name(object))))
+    Ok(Err(format!("a value of type {}: {}", type_name(object), short_repr(object))))
 }
 
 fn surrogate_reason(text: &Bound<'_, PyString>, error: PyErr) -> PyResult<String> {
@@ -81,6 +81,16 @@ fn surrogate_reason(text: &Bound<'_, PyString>, error: PyErr) -> PyResult<String
     let code_point: u32 =
         py.import("builtins")?.getattr("ord")?.call1((text.get_item(position)?,))?.extract()?;
     Ok(format!("a lone surrogate U+{code_point:04X} at character {position}"))
+}
+
+/// What Python shows of a value, at most 60 characters of it.
+fn short_repr(object: &Bound<'_, PyAny>) -> String {
+    let Ok(shown) = object.repr() else { return "(it has no repr)".to_owned() };
+    let shown = shown.to_string_lossy();
+    match shown.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.into_owned(),
+    }
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {
