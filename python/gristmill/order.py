@@ -38,7 +38,8 @@ _logger = logging.getLogger("gristmill.order")
 MAX_LANES = 512  # the state has one line a lane, and stays under 64 KB
 # Characters encoded at once, at least: fewer would not be worth a call.
 _LEAST_CHARACTERS = 1 << 12
-# Buffers' worth of tokens that may wait in the lanes before the log says so.
+# Buffers' worth of tokens (or a mean document in each lane, if that is more) that may wait in the lanes, this
+# many times, before the log says so.
 _UNEVEN = 16
 
 
@@ -305,8 +306,11 @@ class _Run:
 
     def _tell_of_uneven_lanes(self, target: int) -> None:
         """Say once that tokens pile up: a block waits for its lane, however much the other lanes have."""
-        waiting = self._packer.counters["tokens_carried"]
-        if not self._told_of_uneven_lanes and waiting > _UNEVEN * target:
+        counters = self._packer.counters
+        waiting = counters["tokens_carried"]
+        # Part of a document waits in every lane anyway: many lanes alone are not uneven ones.
+        expected = self._stream.options.num_lanes * counters["tokens"] // max(counters["documents"], 1)
+        if not self._told_of_uneven_lanes and waiting > _UNEVEN * max(target, expected):
             self._told_of_uneven_lanes = True
             _logger.warning(
                 "%d tokens wait in the %d lanes, %.0f buffers full, because some lanes get longer documents "
