@@ -1,3 +1,3 @@
-"""Puts the repository root on the path, so that tests find `tests.*`, and loads the rule about skipped tests."""
+"""Puts the repository root on the path, so that tests find `tests.*`, and loads the rule on skips."""
 
 pytest_plugins = ["tests.skip_policy"]
