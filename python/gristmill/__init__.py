@@ -85,6 +85,15 @@ _HOME = {
     "__version__": "_native",
 }
 
+# optional package -> the extra that has it
+_EXTRA_OF = {
+    "datasets": "data",
+    "pyarrow": "data",
+    "safetensors": "train",
+    "torch": "train",
+    "transformers": "train",
+}
+
 __all__ = list(_HOME)
 
 
@@ -92,7 +101,16 @@ def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'gristmill' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gristmill.{home}"), name)
+    try:
+        module = importlib.import_module(f"gristmill.{home}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        from gristmill.errors import require_extra
+
+        raise require_extra(error.name or "", extra, name) from error
+    value = getattr(module, name)
     globals()[name] = value  # the next look-up does not come here
     return value
 
