@@ -88,6 +88,12 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
             f"documents is a {type(documents).__name__}, which has no order of its own (expected a list: "
             "sort it)"
         )
+    if hasattr(documents, "columns") and hasattr(documents, "dtypes"):
+        # a data frame iterates over the names of its columns, which would pass for documents
+        raise TypeError(
+            f"documents is a {type(documents).__name__} (expected a list or another iterable of texts: "
+            "take the column, as in list(frame[name]))"
+        )
     # `datasets` is looked up, never imported: whoever holds one of its objects has imported it.
     datasets = sys.modules.get("datasets")
     if datasets is not None and isinstance(documents, datasets.Dataset):

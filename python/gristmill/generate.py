@@ -207,6 +207,13 @@ class _Model:
 
     def complete(self, prompt: str, options: SamplingOptions, number: int) -> tuple[str, ...]:
         torch = self._torch
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the prompt {prompt[:40]!r} has a lone surrogate at character {error.start} (expected valid "
+                "Unicode text)"
+            ) from None
         ids = self.tokenizer(prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         eos_token_id = self.model.config.eos_token_id
         if not ids:

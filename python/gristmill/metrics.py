@@ -21,9 +21,12 @@ from gristmill.byte_alphabet import bytes_of_token, readable
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError, TokenizerError
 from gristmill.options import check_count
-from gristmill.token_batch import check_num_threads, good_texts, is_skip
+from gristmill.token_batch import check_num_threads, check_tokenizer_type, good_texts, is_skip
 from gristmill.tokenizer import Tokenizer
 from gristmill.tokenizer_report import TokenEntry as TokenEntry, TokenizerReport as TokenizerReport
+
+# One counter for each id up to the largest: 128 MiB of them at most.
+_MAX_IDS = 1 << 24
 
 _BATCH_DOCUMENTS = 1000
 _NUM_LISTED = 10
@@ -119,6 +122,12 @@ class TokenizerMeter:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        check_tokenizer_type(tokenizer)
+        if tokenizer.max_token_id >= _MAX_IDS:
+            raise TokenizerError(
+                f"the largest id is {tokenizer.max_token_id} (expected less than {_MAX_IDS}: "
+                "each id has a counter)"
+            )
         self.tokenizer = tokenizer
         self.num_skipped = 0
         self._counters = _native.MetricCounters(tokenizer.max_token_id + 1)

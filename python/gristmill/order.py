@@ -29,7 +29,7 @@ from gristmill.options import check_choice, check_count, check_flag, check_posit
 from gristmill.order_state import OrderOptions, OrderState
 from gristmill.packing import check_seq_length, new_packer, padding_id, push_texts
 from gristmill.sources import one_pass
-from gristmill.token_batch import check_num_threads
+from gristmill.token_batch import check_num_threads, check_tokenizer_type
 from gristmill.tokenizer import Tokenizer
 from gristmill.windows import PLAIN_WINDOW, Window, WindowMark, WindowReader
 
@@ -142,6 +142,7 @@ class BlockStream:
         chars_per_token: float | None = None,
         buffer_sequences: int = 256,
     ) -> None:
+        check_tokenizer_type(tokenizer)
         seed = check_count("seed", seed, 0, (1 << 63) - 1)
         shuffle_window = check_count("shuffle_window", shuffle_window, 1)
         shuffled = check_flag("shuffle", shuffle)

@@ -22,7 +22,7 @@ from gristmill.corpus import TextBatch, check_on_bad, iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError
 from gristmill.ledger import Ledger as Ledger, count_bad, empty_message
 from gristmill.options import check_choice, check_count
-from gristmill.token_batch import check_num_threads, without_eos_inside
+from gristmill.token_batch import check_num_threads, check_tokenizer_type, without_eos_inside
 from gristmill.tokenizer import Tokenizer
 
 Final = Literal["drop", "pad"]
@@ -304,6 +304,7 @@ def new_packer(tokenizer: Tokenizer, seq_length: int, num_lanes: int = 1) -> _na
     Raises:
         TokenizerError: the tokenizer has no EOS.
     """
+    check_tokenizer_type(tokenizer)
     wide = tokenizer.id_dtype == np.uint32
     return _native.Packer(seq_length, tokenizer.require_eos(), wide, num_lanes)
 

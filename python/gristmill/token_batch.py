@@ -58,6 +58,20 @@ def check_num_threads(num_threads: int | None) -> int:
     return default_num_threads() if num_threads is None else check_count("num_threads", num_threads, 1)
 
 
+def check_tokenizer_type(tokenizer: object) -> None:
+    """Refuse what is no `gristmill.Tokenizer`, such as one of another package.
+
+    Raises:
+        TypeError: says what was given, and how to make one.
+    """
+    # by what it can do: importing the class here would close a circle
+    if not hasattr(tokenizer, "fingerprint") or not hasattr(tokenizer, "require_eos"):
+        raise TypeError(
+            f"tokenizer is a {type(tokenizer).__name__} (expected gristmill.Tokenizer; its "
+            "from_transformers, from_tokenizers, from_file and from_pretrained make one)"
+        )
+
+
 def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list[tuple[int, str]]]:
     """Return the texts as `str`, and what was left out of them as `(index, reason)`.
 

@@ -146,6 +146,15 @@ def _recipe(
     like: Tokenizer | None, special_tokens: Sequence[str] | None, initial_alphabet: Sequence[str]
 ) -> tuple[_Recipe, dict[str, str]]:
     """Return what to train, and the special tokens by role."""
+    if isinstance(special_tokens, str) or any(not str(token) for token in special_tokens or ()):
+        raise ValueError(
+            f"special_tokens is {special_tokens!r} (expected a list of texts, none of them empty)"
+        )
+    if like is not None and not isinstance(like, Tokenizer):
+        raise TypeError(
+            f"like is a {type(like).__name__} (expected gristmill.Tokenizer; Tokenizer.from_transformers and "
+            "from_tokenizers make one)"
+        )
     if like is not None:
         return _like(like, list(special_tokens or ())), dict(like.roles)
     names = list(["<|endoftext|>"] if special_tokens is None else special_tokens)

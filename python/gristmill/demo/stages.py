@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import durable
-from gristmill.errors import GristmillError
+from gristmill.errors import ConfigError, GristmillError
+
+_LOCK = ".lock"
 
 
 class FolderInUseError(GristmillError, RuntimeError):
@@ -63,11 +65,22 @@ def sole_use(folder: Path) -> Iterator[int]:
     The system frees the lock when the last process that holds the descriptor ends, however it ends. So a
     trainer that outlives a killed demo keeps the next demo out.
 
+    The lock file also marks the folder as a demo's: another one that holds anything is refused, because the
+    demo removes and overwrites what lies under the names it uses.
+
     Raises:
+        ConfigError: the folder holds files, and none of them is a demo's.
         FolderInUseError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    lock = folder / _LOCK
+    if not lock.exists() and any(folder.iterdir()):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:5])
+        raise ConfigError(
+            f"the folder {str(folder)!r} is not a demo's and holds {found} (expected an empty or new folder, "
+            "or one that gristmill demo made)"
+        )
+    with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

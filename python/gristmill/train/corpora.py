@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from gristmill.errors import ConfigError
+from gristmill.errors import ConfigError, EmptyCorpusError
 from gristmill.train.config import CorpusConfig, RunConfig
 from gristmill.train.distributed import Ranks, cores_per_rank
 
@@ -42,6 +42,10 @@ def open_corpus(key: str, corpus: CorpusConfig, streaming: bool) -> Any:
             split=corpus.split,
             streaming=streaming,
         )
+    except StopIteration as error:  # how the builders for text say that there is not one row
+        raise EmptyCorpusError(
+            f"{key} has no document: {corpus.data_files or corpus.path} (expected at least one row)"
+        ) from error
     except Exception as error:  # whatever a builder raises is about what was configured
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(

@@ -1,0 +1,95 @@
+"""What newcomers get wrong, each answered by one clear error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tokenizers
+
+from gristmill.demo.settings import DemoSettings
+from gristmill.demo.stages import sole_use
+from gristmill.errors import ConfigError, EmptyCorpusError, TokenizerError
+from gristmill.metrics import measure_tokenizer
+from gristmill.order import BlockStream
+from gristmill.packing import Packer, pack
+from gristmill.tokenizer import Tokenizer
+from gristmill.tokenizer_training import train_tokenizer
+
+
+class Frame:
+    """Iterates over its columns' names, as data frames do."""
+
+    columns = ("text",)
+    dtypes = (str,)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize("wrong", [None, "tokenizer.json", tokenizers.Tokenizer(tokenizers.models.BPE())])
+def test_a_tokenizer_of_another_kind_is_refused_by_name(wrong: object) -> None:
+    for call in (
+        lambda: pack(["a"], wrong),  # type: ignore[arg-type]
+        lambda: Packer(wrong),  # type: ignore[arg-type]
+        lambda: measure_tokenizer(wrong, ["a"]),  # type: ignore[arg-type]
+        lambda: BlockStream(None, wrong),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match=r"tokenizer is a \w+ \(expected gristmill.Tokenizer"):
+            call()
+
+
+def test_like_of_another_kind_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="like is a str"):
+        train_tokenizer(["a"], 300, like="gpt2", show_progress=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("special_tokens", ["<eos>", [""], ["<eos>", ""]])
+def test_special_tokens_are_a_list_of_texts(special_tokens: object) -> None:
+    with pytest.raises(ValueError, match="special_tokens is"):
+        train_tokenizer(["a"], 300, special_tokens=special_tokens, show_progress=False)  # type: ignore[arg-type]
+
+
+def test_a_data_frame_is_no_list_of_texts(tiny_tokenizer: Tokenizer) -> None:
+    with pytest.raises(TypeError, match="documents is a Frame"):
+        pack(Frame(), tiny_tokenizer, 2)
+
+
+def test_an_id_that_no_counter_can_have() -> None:
+    text = '{"model": {"type": "WordLevel", "vocab": {"a": 0, "?": 4294967295}, "unk_token": "?"}}'
+    with pytest.raises(TokenizerError, match="the largest id is 4294967295"):
+        measure_tokenizer(Tokenizer.from_str(text), ["a"])
+
+
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "run" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine", encoding="utf-8")
+    from gristmill.demo.flow import run_demo
+
+    with pytest.raises(ConfigError, match="is not a demo's and holds run"):
+        run_demo(tmp_path, DemoSettings(max_steps=1), restart=True)
+    assert mine.read_text(encoding="utf-8") == "mine"
+    with sole_use(tmp_path / "new"):
+        pass
+    with sole_use(tmp_path / "new"):  # its own mark is known again
+        pass
+
+
+def test_an_empty_training_file_is_an_empty_corpus(tmp_path: Path) -> None:
+    from gristmill.train.config import CorpusConfig
+    from gristmill.train.corpora import open_corpus
+
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    with pytest.raises(EmptyCorpusError, match=r"data.train has no document: .*empty.jsonl"):
+        open_corpus("data.train", CorpusConfig(path="json", data_files=str(empty)), streaming=True)
+
+
+def test_a_prompt_with_a_lone_surrogate_is_named() -> None:
+    from gristmill.generate import _Model
+
+    model = object.__new__(_Model)
+    model._torch = None
+    with pytest.raises(ConfigError, match="a lone surrogate at character 1"):
+        model.complete("d\udce9f", None, 0)  # type: ignore[arg-type]
