@@ -196,6 +196,22 @@ fn an_unassigned_code_point_leaves_the_counts_alone() {
     assert_eq!(trainer.counted(), Counted { documents: 3, bytes: 21, pieces: 5 });
 }
 
+#[test]
+fn the_plain_splitter_counts_the_same() {
+    let (budget, cancel, classes) = (Budget::new(None), Cancel::default(), all_classes());
+    let text = "I'll say  12%\n\tüber\u{3000} a_very_long_name_indeed_for_a_key ".repeat(90);
+    let seen = |count: &dyn Fn(&mut PieceCounts) -> Result<u64>| {
+        let mut counts = PieceCounts::default();
+        let num_pieces = count(&mut counts).unwrap();
+        let mut pieces = Vec::new();
+        counts.for_each(|piece, count| pieces.push((piece.to_vec(), count)));
+        pieces.sort();
+        (num_pieces, pieces)
+    };
+    let fast = seen(&|counts| counts.add_text(&text, &classes, &budget, &cancel));
+    assert_eq!(fast, seen(&|counts| counts.add_text_plainly(&text, &classes, &budget, &cancel)));
+}
+
 /// Words over few letters: counts tie all the time, and runs of one letter are common.
 fn texts() -> impl Strategy<Value = Vec<String>> {
     prop_oneof![
