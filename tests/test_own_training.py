@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 from tests import samples
 from tokenizers import Tokenizer as Reference, models, pre_tokenizers, trainers
 
-from gristmill import own_training
+from gristmill import _unicode, own_training
 from gristmill._native import BpeTrainer
 from gristmill.byte_alphabet import BYTE_CHARACTERS
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TrainingMemoryError
@@ -185,6 +185,17 @@ def test_which_road_and_why(
     with caplog.at_level(logging.INFO, "gristmill.tokenizer"):
         train_tokenizer(samples.TINY_CORPUS, 300, show_progress=False)
     assert "training by gristmill: byte-level BPE with the GPT-2 pattern" in caplog.text
+
+
+def test_code_points_that_unicode_14_does_not_assign() -> None:
+    """The engine asks for the classes of those that it meets, batch by batch; the answer is that of all."""
+    fresh = [*range(0x1C80, 0x1C90), 0x378, *range(0x1E030, 0x1E06E), *range(0x31350, 0x31400), 0xA7CB]
+    classes = [3] * 0x110000
+    for first, last, number in _unicode.class_ranges():
+        classes[first : last + 1] = [number] * (last + 1 - first)
+    assert _unicode.classes_of(fresh) == [classes[code_point] for code_point in fresh]
+    texts = [f"ab{chr(code_point)}cd {chr(code_point)}1 !{chr(code_point)}" * 3 for code_point in fresh]
+    assert own(texts * 3, 600) == theirs(texts * 3, 600)
 
 
 # Input, limits, interruption -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ compiled module calls `class_ranges`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from tokenizers import Regex
@@ -43,6 +43,25 @@ def class_ranges() -> list[tuple[int, int, int]]:
         for _, (start, end) in Split(Regex(pattern), behavior="removed", invert=True).pre_tokenize_str(firsts)
         for place in range(start, end)
     )
+
+
+def classes_of(code_points: Sequence[int]) -> list[int]:
+    """Return the class of each of some code points (no surrogates): as in `class_ranges`, 3 for none of them.
+
+    Training asks for the few that it meets: all of them take longer than counting 100 MB.
+
+    Example:
+        >>> classes_of([ord("a"), ord("1"), ord(" "), ord("!")])
+        [0, 1, 2, 3]
+    """
+    classes = [len(_CLASSES)] * len(code_points)
+    for number, pattern in enumerate(_CLASSES):
+        split = Split(Regex(pattern), behavior="removed", invert=True)
+        for begin in range(0, len(code_points), _CHUNK):
+            text = "".join(map(chr, code_points[begin : begin + _CHUNK]))
+            for _, (start, end) in split.pre_tokenize_str(text):
+                classes[begin + start : begin + end] = [number] * (end - start)
+    return classes
 
 
 def _runs() -> Iterator[tuple[int, int]]:

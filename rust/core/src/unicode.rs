@@ -69,6 +69,21 @@ impl ClassTable {
         Self { block_of, blocks }
     }
 
+    /// Give one code point its class, where the table has none.
+    pub(crate) fn learn(&mut self, code_point: u32, class: Class) {
+        if self.of(code_point) != Class::Unassigned {
+            return;
+        }
+        let (number, place) = (code_point as usize / BLOCK, code_point as usize % BLOCK);
+        let block = self.block_of[number];
+        if self.block_of.iter().filter(|other| **other == block).count() > 1 {
+            // There are far fewer than 2^16 blocks of code points, and each gets one of its own at most once.
+            self.block_of[number] = u16::try_from(self.blocks.len()).unwrap_or(block);
+            self.blocks.push(self.blocks[usize::from(block)]);
+        }
+        self.blocks[usize::from(self.block_of[number])][place] = class;
+    }
+
     /// The class of one code point; past the end of Unicode it is `Other`.
     #[must_use]
     #[inline]

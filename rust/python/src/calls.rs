@@ -44,14 +44,25 @@ pub(crate) fn interruptible<R: Send>(
 }
 
 /// The classes of all code points, from the installed `tokenizers`.
-pub(crate) fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
+fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
     let ranges: Vec<(u32, u32, u8)> =
         py.import("gristmill._unicode")?.getattr("class_ranges")?.call0()?.extract()?;
-    let class = |number| match number {
+    Ok(ranges.into_iter().map(|(first, last, number)| (first, last, class(number))).collect())
+}
+
+/// The classes of some code points, from the installed `tokenizers`.
+pub(crate) fn classes_of(py: Python<'_>, code_points: &[u32]) -> PyResult<Vec<(u32, Class)>> {
+    let numbers: Vec<u8> =
+        py.import("gristmill._unicode")?.getattr("classes_of")?.call1((code_points.to_vec(),))?.extract()?;
+    Ok(code_points.iter().copied().zip(numbers.into_iter().map(class)).collect())
+}
+
+/// The numbers of `gristmill._unicode`.
+fn class(number: u8) -> Class {
+    match number {
         0 => Class::Letter,
         1 => Class::Number,
         2 => Class::Space,
         _ => Class::Other,
-    };
-    Ok(ranges.into_iter().map(|(first, last, number)| (first, last, class(number))).collect())
+    }
 }

@@ -5,7 +5,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::calls::{class_ranges, interruptible};
+use crate::calls::{classes_of, interruptible};
 use crate::errors::{guard, to_python};
 use crate::texts;
 
@@ -38,7 +38,8 @@ impl BpeTrainer {
                 match interruptible(py, |interrupted| self.0.push(&texts.good, num_threads, interrupted))? {
                     // Nothing was counted yet.
                     Err(gristmill_core::Error::UnicodeRestNeeded { .. }) => {
-                        self.0.set_unicode_rest(&class_ranges(py)?);
+                        let unassigned = self.0.unassigned().to_vec();
+                        self.0.learn_classes(&classes_of(py, &unassigned)?);
                     }
                     result => return result.map(|()| texts.bad).map_err(|error| to_python(py, &error)),
                 }

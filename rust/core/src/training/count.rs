@@ -14,8 +14,11 @@ use rustc_hash::FxHashMap;
 use super::budget::Budget;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::instructions::Instructions;
 use crate::split::Pieces;
+use crate::split::boundaries::{Boundaries, Starts};
 use crate::unicode::ClassTable;
+use crate::worker::MAX_TEXT;
 
 /// The longest piece that is its own key.
 const KEY_BYTES: usize = 16;
@@ -33,6 +36,7 @@ pub(crate) struct PieceCounts {
     slots: Vec<Slot>,
     num_short: usize,
     long: FxHashMap<Box<[u8]>, u64>,
+    splitter: Option<Box<Splitter>>,
 }
 
 /// 32 bytes, so that no slot lies across two cache lines.
@@ -44,10 +48,30 @@ struct Slot {
 }
 
 /// Keys that wait for their table lines.
+#[derive(Debug)]
 struct Batch {
     keys: [u128; BATCH],
     hashes: [u64; BATCH],
-    len: usize,
+}
+
+/// What cuts a text, and its working memory; kept from text to text.
+#[derive(Debug)]
+struct Splitter {
+    instructions: Instructions,
+    boundaries: Boundaries,
+    starts: Starts,
+    batch: Batch,
+}
+
+impl Default for Splitter {
+    fn default() -> Self {
+        Self {
+            instructions: Instructions::fastest(),
+            boundaries: Boundaries::default(),
+            starts: Starts::default(),
+            batch: Batch { keys: [EMPTY; BATCH], hashes: [0; BATCH] },
+        }
+    }
 }
 
 impl PieceCounts {
@@ -59,38 +83,76 @@ impl PieceCounts {
         budget: &Budget,
         cancel: &Cancel,
     ) -> Result<u64> {
-        let bytes = text.as_bytes();
-        let mut batch = Batch { keys: [EMPTY; BATCH], hashes: [0; BATCH], len: 0 };
-        self.make_room(budget, cancel)?;
-        let mut num_pieces = 0;
-        let mut pieces = Pieces::new(text, classes);
-        while let Some((start, end)) = pieces.next_piece()? {
-            num_pieces += 1;
-            if end - start > KEY_BYTES {
-                self.add_long(&bytes[start..end], 1, budget)?;
-                continue;
-            }
-            let key = key(bytes, start, end - start);
-            let hash = hash(key);
-            self.prefetch(hash);
-            batch.keys[batch.len] = key;
-            batch.hashes[batch.len] = hash;
-            batch.len += 1;
-            if batch.len == BATCH {
-                cancel.check()?;
-                self.flush(&mut batch);
-                self.make_room(budget, cancel)?;
-            }
+        if text.len() > MAX_TEXT {
+            return self.add_text_plainly(text, classes, budget, cancel);
         }
-        self.flush(&mut batch);
+        if text.is_empty() {
+            return Ok(0);
+        }
+        let text = text.as_bytes();
+        let mut splitter = self.splitter.take().unwrap_or_default();
+        let Splitter { instructions, boundaries, starts, batch } = &mut *splitter;
+        starts.clear();
+        boundaries.restart(*instructions, text, classes)?;
+        let mut num_pieces = 0;
+        let mut is_end = false;
+        while !is_end {
+            cancel.check()?;
+            is_end = !boundaries.next_starts(*instructions, text, classes, starts)?;
+            if is_end {
+                starts.push(text.len());
+            }
+            let known = starts.as_slice();
+            num_pieces += known.len().saturating_sub(1) as u64;
+            for first in (0..known.len().saturating_sub(1)).step_by(BATCH) {
+                let last = (first + BATCH).min(known.len() - 1);
+                self.make_room(budget, cancel)?;
+                self.add_batch(text, &known[first..=last], batch, budget)?;
+            }
+            starts.keep_last();
+        }
+        self.splitter = Some(splitter);
         Ok(num_pieces)
     }
 
-    fn flush(&mut self, batch: &mut Batch) {
-        for index in 0..batch.len {
-            self.add_short(batch.keys[index], batch.hashes[index], 1);
+    /// Count at most `BATCH` pieces; each ends where the next one starts.
+    fn add_batch(&mut self, text: &[u8], starts: &[u32], batch: &mut Batch, budget: &Budget) -> Result<()> {
+        let mut len = 0;
+        for (&start, &end) in starts.iter().zip(&starts[1..]) {
+            let (start, end) = (start as usize, end as usize);
+            if end - start > KEY_BYTES {
+                self.add_long(&text[start..end], 1, budget)?;
+                continue;
+            }
+            let key = key(text, start, end - start);
+            let hash = hash(key);
+            self.prefetch(hash);
+            batch.keys[len] = key;
+            batch.hashes[len] = hash;
+            len += 1;
         }
-        batch.len = 0;
+        for (&key, &hash) in batch.keys[..len].iter().zip(&batch.hashes[..len]) {
+            self.add_short(key, hash, 1);
+        }
+        Ok(())
+    }
+
+    /// The meaning of `add_text`, for texts whose positions do not fit 32 bits.
+    pub(crate) fn add_text_plainly(
+        &mut self,
+        text: &str,
+        classes: &ClassTable,
+        budget: &Budget,
+        cancel: &Cancel,
+    ) -> Result<u64> {
+        let mut num_pieces = 0;
+        let mut pieces = Pieces::new(text, classes);
+        while let Some((start, end)) = pieces.next_piece()? {
+            cancel.check()?;
+            self.add(&text.as_bytes()[start..end], 1, budget, cancel)?;
+            num_pieces += 1;
+        }
+        Ok(num_pieces)
     }
 
     /// Take over the counts of another thread.
@@ -126,7 +188,6 @@ impl PieceCounts {
     }
 
     /// Count one piece several times.
-    #[cfg(test)]
     pub(crate) fn add(&mut self, piece: &[u8], count: u64, budget: &Budget, cancel: &Cancel) -> Result<()> {
         self.make_room(budget, cancel)?;
         if piece.len() > KEY_BYTES {

@@ -32,6 +32,7 @@ mod reference;
 mod tests;
 mod tokens;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +44,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::parallel::{self, Interrupted};
-use crate::unicode::{Class, ClassRange, ClassTable};
+use crate::unicode::{Class, ClassTable};
 use arena::Arena;
 use budget::Budget;
 use count::PieceCounts;
@@ -115,7 +116,7 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct BpeTrainer {
     classes: Arc<ClassTable>,
-    knows_all_classes: bool,
+    unassigned: Vec<u32>,
     /// One for each thread that has counted so far.
     counts: Vec<PieceCounts>,
     counted: Counted,
@@ -135,7 +136,7 @@ impl BpeTrainer {
     fn with_classes(classes: Arc<ClassTable>, max_memory: Option<u64>) -> Self {
         Self {
             classes,
-            knows_all_classes: false,
+            unassigned: Vec::new(),
             counts: Vec::new(),
             counted: Counted::default(),
             budget: Budget::new(max_memory),
@@ -143,10 +144,18 @@ impl BpeTrainer {
         }
     }
 
-    /// Hand in the classes of what Unicode 14 does not assign, after `UnicodeRestNeeded`.
-    pub fn set_unicode_rest(&mut self, rest: &[ClassRange]) {
-        self.classes = Arc::new(ClassTable::with_rest(rest));
-        self.knows_all_classes = true;
+    /// The code points of the last batch that have no class yet, after `UnicodeRestNeeded`.
+    #[must_use]
+    pub fn unassigned(&self) -> &[u32] {
+        &self.unassigned
+    }
+
+    /// Hand in the classes of code points that Unicode 14 does not assign.
+    pub fn learn_classes(&mut self, classes: &[(u32, Class)]) {
+        let table = Arc::make_mut(&mut self.classes);
+        for &(code_point, class) in classes {
+            table.learn(code_point, class);
+        }
     }
 
     /// What was counted so far.
@@ -168,9 +177,7 @@ impl BpeTrainer {
     /// `UnicodeRestNeeded` before anything is counted; `MemoryLimit`, `Cancelled`, `TrainerSpent`.
     pub fn push(&mut self, texts: &[&str], num_threads: usize, interrupted: Interrupted<'_>) -> Result<()> {
         self.check_not_spent()?;
-        if !self.knows_all_classes {
-            self.check_classes(texts, num_threads, &mut *interrupted)?;
-        }
+        self.check_classes(texts, num_threads, &mut *interrupted)?;
         self.is_spent = true; // unless all goes well
         let (classes, budget) = (&self.classes, &self.budget);
         let counts = Mutex::new(std::mem::take(&mut self.counts));
@@ -196,19 +203,30 @@ impl BpeTrainer {
         Ok(())
     }
 
-    /// A batch is counted as a whole or not at all, so unknown classes are looked for before.
-    fn check_classes(&self, texts: &[&str], num_threads: usize, interrupted: Interrupted<'_>) -> Result<()> {
-        let check = |text: &&str| {
-            let unassigned = |&c: &char| !c.is_ascii() && self.classes.of(c.into()) == Class::Unassigned;
-            match if text.is_ascii() { None } else { text.chars().find(unassigned) } {
-                Some(c) => Err(Error::UnicodeRestNeeded { code_point: c.into() }),
-                None => Ok(()),
+    /// A batch is counted as a whole or not at all, so code points without a class are looked for before. All of
+    /// them are collected: asking for their classes costs the same for one and for some hundred.
+    fn check_classes(
+        &mut self,
+        texts: &[&str],
+        num_threads: usize,
+        interrupted: Interrupted<'_>,
+    ) -> Result<()> {
+        let classes = &self.classes;
+        let unassigned = |c: &char| !c.is_ascii() && classes.of(u32::from(*c)) == Class::Unassigned;
+        let look = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
+            let mut found = BTreeSet::new();
+            for text in texts[range].iter().filter(|text| !text.is_ascii()) {
+                cancel.check()?;
+                found.extend(text.chars().filter(unassigned).map(u32::from));
             }
+            Ok(found)
         };
-        let work = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
-            texts[range].iter().try_for_each(|text| cancel.check().and_then(|()| check(text)))
-        };
-        parallel::for_each_range(texts, num_threads, interrupted, || (), work, |()| ()).map(|_| ())
+        let found = parallel::for_each_range(texts, num_threads, interrupted, || (), look, |()| ())?;
+        self.unassigned = found.into_iter().flatten().collect::<BTreeSet<u32>>().into_iter().collect();
+        match self.unassigned.first() {
+            Some(&code_point) => Err(Error::UnicodeRestNeeded { code_point }),
+            None => Ok(()),
+        }
     }
 
     /// Merge pairs until a limit of the options is reached. The counts are used up.

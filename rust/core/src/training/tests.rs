@@ -24,7 +24,7 @@ fn all_classes() -> Arc<ClassTable> {
 }
 
 fn new_trainer(max_memory: Option<u64>) -> BpeTrainer {
-    BpeTrainer { knows_all_classes: true, ..BpeTrainer::with_classes(all_classes(), max_memory) }
+    BpeTrainer::with_classes(all_classes(), max_memory)
 }
 
 fn counted(texts: &[&str], num_threads: usize, max_memory: Option<u64>) -> Result<BpeTrainer> {
@@ -186,12 +186,30 @@ fn cancelling_ends_training_and_counting() {
 fn an_unassigned_code_point_leaves_the_counts_alone() {
     let mut trainer = BpeTrainer::new(None);
     trainer.push(&["abc"], 1, &mut || false).unwrap();
-    let texts = ["def \u{1e030}", "ghi"]; // a letter since Unicode 15
+    let texts = ["def \u{1e030}\u{1e031}", "ghi \u{378}"]; // two letters since Unicode 15, and none
     let error = trainer.push(&texts, 1, &mut || false).unwrap_err();
-    assert_eq!(error, Error::UnicodeRestNeeded { code_point: 0x1_e030 });
-    trainer.set_unicode_rest(&[(0x1_e030, 0x1_e030, Class::Letter)]);
+    assert_eq!(error, Error::UnicodeRestNeeded { code_point: 0x378 });
+    assert_eq!(trainer.unassigned(), [0x378, 0x1_e030, 0x1_e031]);
+    trainer.learn_classes(&[(0x378, Class::Other), (0x1_e030, Class::Letter), (0x1_e031, Class::Letter)]);
+    trainer.learn_classes(&[(0x1_e030, Class::Other), (97, Class::Other)]); // what is known stays
     trainer.push(&texts, 1, &mut || false).unwrap();
-    assert_eq!(trainer.counted(), Counted { documents: 3, bytes: 14, pieces: 4 });
+    assert_eq!(trainer.counted(), Counted { documents: 3, bytes: 21, pieces: 5 });
+}
+
+#[test]
+fn the_plain_splitter_counts_the_same() {
+    let (budget, cancel, classes) = (Budget::new(None), Cancel::default(), all_classes());
+    let text = "I'll say  12%\n\tüber\u{3000} a_very_long_name_indeed_for_a_key ".repeat(90);
+    let seen = |count: &dyn Fn(&mut PieceCounts) -> Result<u64>| {
+        let mut counts = PieceCounts::default();
+        let num_pieces = count(&mut counts).unwrap();
+        let mut pieces = Vec::new();
+        counts.for_each(|piece, count| pieces.push((piece.to_vec(), count)));
+        pieces.sort();
+        (num_pieces, pieces)
+    };
+    let fast = seen(&|counts| counts.add_text(&text, &classes, &budget, &cancel));
+    assert_eq!(fast, seen(&|counts| counts.add_text_plainly(&text, &classes, &budget, &cancel)));
 }
 
 /// Words over few letters: counts tie all the time, and runs of one letter are common.
