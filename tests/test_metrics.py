@@ -231,7 +231,7 @@ def test_an_empty_corpus(documents: object, tiny_tokenizer: Tokenizer) -> None:
 
 
 def test_a_corpus_of_nothing_but_bad_or_empty_texts(tiny_tokenizer: Tokenizer) -> None:
-    with pytest.raises(EmptyCorpusError, match="2 rows skipped"):
+    with pytest.raises(EmptyCorpusError, match="found 2 rows, all of them skipped"):
         measure_tokenizer(tiny_tokenizer, [None, 3], on_bad="skip")
     report = measure_tokenizer(tiny_tokenizer, ["", ""])
     assert (report.documents, report.tokens, report.fertility, report.chars_per_token) == (2, 0, None, None)

@@ -131,6 +131,7 @@ def test_options(tmp_path: Path) -> None:
     trained = train(special_tokens=["<pad>", "<end>"], eos_token="<end>")
     assert (trained.eos_token, trained.eos_token_id, trained.token_to_id("<pad>")) == ("<end>", 1, 0)
     assert train(special_tokens=["<pad>", "<end>"]).eos_token == "<pad>"
+    assert train(special_tokens=["<pad>", "</s>"]).eos_token == "</s>"
     assert train(special_tokens=[]).eos_token_id is None
     few = train(vocab_size=100, initial_alphabet=[])
     assert len(few) == 100
@@ -266,7 +267,7 @@ def test_sizes_that_cannot_be(gpt2_tokenizer: Tokenizer) -> None:
             train(vocab_size=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="on_bad is"):
         train(on_bad="drop")
-    with pytest.raises(TokenizerError, match="eos_token '<end>' is not in the vocabulary"):
+    with pytest.raises(TokenizerError, match=r"eos_token is '<end>' \(expected one of the special"):
         train(eos_token="<end>")
     with pytest.raises(TypeError, match="put it in a list"):
         train("a lone text")

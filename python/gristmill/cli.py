@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
 
 if TYPE_CHECKING:
-    from gristmill.documents import DocumentFiles
     from gristmill.tokenizer import Tokenizer
 
 EXIT_OK = 0
@@ -48,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # `gristmill … | head`: the reader has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_OK
-        print(f"gristmill: error: {error}", file=sys.stderr)
+        told = error.tell("--on-bad skip") if isinstance(error, BadDocumentError) else error
+        print(f"gristmill: error: {told}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
         print("gristmill: interrupted", file=sys.stderr)
@@ -122,14 +122,13 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
 
     documents = DocumentFiles(options.inputs, options.text_column)
     started = time.monotonic()
-    with _Located(documents):
-        tokenizer = train_tokenizer(
-            documents,
-            options.vocab_size,
-            min_frequency=options.min_frequency,
-            on_bad=options.on_bad,
-            show_progress=not options.json,
-        )
+    tokenizer = train_tokenizer(
+        documents,
+        options.vocab_size,
+        min_frequency=options.min_frequency,
+        on_bad=options.on_bad,
+        show_progress=not options.json,
+    )
     tokenizer.save_pretrained(options.output)
     seconds = time.monotonic() - started
     if options.json:
@@ -160,10 +159,7 @@ def _tokenizer_measure(options: argparse.Namespace) -> int:
 
     documents = DocumentFiles(options.inputs, options.text_column)
     tokenizer = load_tokenizer(options.tokenizer)
-    with _Located(documents):
-        report = measure_tokenizer(
-            tokenizer, documents, num_threads=options.num_threads, on_bad=options.on_bad
-        )
+    report = measure_tokenizer(tokenizer, documents, num_threads=options.num_threads, on_bad=options.on_bad)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report)
     return EXIT_OK
 
@@ -185,19 +181,6 @@ def load_tokenizer(place: str | Path) -> Tokenizer:
     if not path.exists():
         raise ConfigError(f"tokenizer {str(place)!r} does not exist (expected a folder, or a tokenizer.json)")
     return Tokenizer.from_pretrained(path) if path.is_dir() else Tokenizer.from_file(path)
-
-
-class _Located:
-    """Turns the row of a bad document among all files into a file and a row in it."""
-
-    def __init__(self, documents: DocumentFiles) -> None:
-        self.documents = documents
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, BadDocumentError):
-            raise BadDocumentError(*self.documents.locate(error.row), error.reason) from error
 
 
 def _train(arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from gristmill.errors import SourceError
+from gristmill.errors import BadDocumentError, SourceError
 from gristmill.options import check_choice, check_count
 from gristmill.sources import (
     DocumentSource as DocumentSource,
@@ -44,11 +44,18 @@ class TextBatch:
         texts: str and bytes if the corpus is sound; whatever else it held is there, too.
         first_row: number of the first one in the corpus, from 0.
         source: how errors call the corpus.
+        origin: the corpus.
     """
 
     texts: list[object]
     first_row: int
     source: str
+    origin: DocumentSource
+
+    def bad_document(self, error: BadDocumentError) -> BadDocumentError:
+        """Return the error for one of these texts, named by its place in the corpus instead of the batch."""
+        index = error.row or 0
+        return BadDocumentError(*self.origin.locate(self.first_row + index, self.texts[index]), error.reason)
 
 
 def as_source(documents: object, text_column: str = "text") -> DocumentSource:
@@ -100,7 +107,7 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
         return TableSource(documents, _data_set_name(documents), text_column)
     if datasets is not None and isinstance(documents, datasets.IterableDataset):
         return StreamSource(documents, _data_set_name(documents), text_column)
-    name = f"documents ({type(documents).__name__})"
+    name = getattr(documents, "source_name", None) or f"documents ({type(documents).__name__})"
     if isinstance(documents, Sequence):
         return SequenceSource(documents, name, text_column)
     if isinstance(documents, Iterator):
@@ -141,11 +148,11 @@ def _batches(source: DocumentSource, batch_documents: int) -> Iterator[TextBatch
         texts.append(text)
         size += len(text) if isinstance(text, str | bytes) else 0
         if len(texts) == batch_documents or size >= _BATCH_CHARACTERS:
-            yield TextBatch(texts, row, source.name)
+            yield TextBatch(texts, row, source.name, source)
             row += len(texts)
             texts, size = [], 0
     if texts:
-        yield TextBatch(texts, row, source.name)
+        yield TextBatch(texts, row, source.name, source)
 
 
 def _documents(reader: SourceReader, batch_documents: int) -> Iterator[object]:

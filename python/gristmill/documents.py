@@ -12,15 +12,11 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gristmill.errors import EmptyCorpusError, GristmillError, MissingColumnError, require_extra
+from gristmill.errors import EmptyCorpusError, FileFormatError, MissingColumnError, require_extra
 
 TEXT_SUFFIXES = frozenset({".py", ".txt", ".md", ".rst"})
 TABLE_SUFFIXES = frozenset({".jsonl", ".parquet"})
 PARQUET_ROWS_PER_READ = 1_000
-
-
-class FileFormatError(GristmillError, ValueError):
-    """A file is not in the format that its name says."""
 
 
 class DocumentFiles:
@@ -45,6 +41,7 @@ class DocumentFiles:
 
     def __init__(self, inputs: Sequence[str | Path], text_column: str = "text") -> None:
         self.text_column = text_column
+        self.source_name = ", ".join(map(str, inputs))
         # dict: an input that two patterns name counts once, and keeps its place
         self.paths = list(dict.fromkeys(path for item in inputs for path in _expand(item)))
         self._first_rows: list[int] = []
@@ -59,7 +56,7 @@ class DocumentFiles:
                 row += 1
 
     def locate(self, row: int) -> tuple[str, int]:
-        """Give the file and the row in it of document `row` of the last iteration."""
+        """Give the file, and the row in it, of document `row` of the last iteration."""
         index = bisect.bisect_right(self._first_rows, row) - 1
         return str(self.paths[index]), row - self._first_rows[index]
 

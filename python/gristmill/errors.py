@@ -24,21 +24,30 @@ class BadDocumentError(GristmillError, ValueError):
 
     Attributes:
         source: name of the corpus or file the document came from.
-        row: zero-based row (document number) in that source.
+        row: zero-based row (document number) in that source; None for a text that stands alone.
         reason: what was found.
     """
 
-    def __init__(self, source: str, row: int, reason: str) -> None:
+    def __init__(self, source: str, row: int | None, reason: str) -> None:
         self.source = source
         self.row = row
         self.reason = reason
-        super().__init__(
-            f"{source}, row {row}: {reason} (expected a text: str, or bytes of valid UTF-8; "
-            'on_bad="skip" counts such rows and goes on)'
-        )
+        super().__init__(self.tell('on_bad="skip"'))
 
-    def __reduce__(self) -> tuple[type[BadDocumentError], tuple[str, int, str]]:
+    def tell(self, skipping: str) -> str:
+        """Return the message, with `skipping` as the way to ask for such rows to be skipped."""
+        expected = "expected a text: str, or bytes of valid UTF-8"
+        if self.row is None:
+            return f"{self.source}: {self.reason} ({expected})"
+        advice = f"{skipping} counts such rows and goes on"
+        return f"{self.source}, row {self.row}: {self.reason} ({expected}; {advice})"
+
+    def __reduce__(self) -> tuple[type[BadDocumentError], tuple[str, int | None, str]]:
         return type(self), (self.source, self.row, self.reason)
+
+
+class FileFormatError(GristmillError, ValueError):
+    """A file is not in the format that its name says, or holds what its reader cannot read."""
 
 
 class MissingColumnError(GristmillError, KeyError):

@@ -163,6 +163,20 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep `transformers` from advising a mask where one is given and a prompt begins with EOS."""
+    from transformers import utils
+
+    logging: Any = utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 class _Model:
     """One loaded model with its tokenizer."""
 
@@ -245,7 +259,11 @@ class _Model:
                 "num_return_sequences": options.num_return_sequences,
             }
         input_ids = torch.tensor([ids])
-        with torch.random.fork_rng(), torch.inference_mode():  # the caller's random state is left alone
+        with (
+            _no_warnings(),
+            torch.random.fork_rng(),
+            torch.inference_mode(),
+        ):  # the caller's random state is left alone
             torch.manual_seed(derive_seed(options.seed, "generate", 0, number))
             output = self.model.generate(
                 input_ids,

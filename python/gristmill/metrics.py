@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gristmill import _native, tokenizer_file as files
 from gristmill.byte_alphabet import bytes_of_token, readable
-from gristmill.corpus import iter_batches
+from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError, TokenizerError
 from gristmill.options import check_count
 from gristmill.token_batch import check_num_threads, check_tokenizer_type, good_texts, is_skip
@@ -61,12 +61,17 @@ def measure_tokenizer(
         (2.0, 0.5)
     """
     check_count("rare_below", rare_below, 1)
-    meter = TokenizerMeter(tokenizer)
-    for batch in iter_batches(documents, text_column, _BATCH_DOCUMENTS):
+    meter, source = TokenizerMeter(tokenizer), as_source(documents, text_column)
+    for batch in iter_batches(source, text_column, _BATCH_DOCUMENTS):
         try:
             meter.add(batch.texts, num_threads=num_threads, on_bad=on_bad)
         except BadDocumentError as error:
-            raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+            raise batch.bad_document(error) from None
+    if not meter.totals["documents"]:
+        skipped = f"{meter.num_skipped} rows, all of them skipped" if meter.num_skipped else "no rows"
+        raise EmptyCorpusError(
+            f"{source.name}: no text to measure on (found {skipped}; expected at least one text)"
+        )
     return meter.report(rare_below)
 
 
@@ -98,7 +103,7 @@ def estimate_chars_per_token(
         try:
             meter.add(texts, on_bad=on_bad)
         except BadDocumentError as error:
-            raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+            raise batch.bad_document(error) from None
         left -= len(texts)
         if not left:
             break

@@ -352,8 +352,9 @@ class _Run:
                 self._packer, stream.tokenizer, window.texts[first:end], stream.num_threads, stream.on_bad
             )
         except BadDocumentError as error:
-            row = window.row(first + error.row)
-            raise BadDocumentError(stream.source.name, row, error.reason) from None
+            index = first + (error.row or 0)
+            place = stream.source.locate(window.row(index), window.texts[index])
+            raise BadDocumentError(*place, error.reason) from None
         count_bad(self._skipped, bad)
         self._next_text = end
         self._num_tokens += self._packer.counters["tokens"] - tokens_before

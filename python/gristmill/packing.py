@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristmill import _native
-from gristmill.corpus import TextBatch, check_on_bad, iter_batches
+from gristmill.corpus import TextBatch, as_source, check_on_bad, iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError
 from gristmill.ledger import Ledger as Ledger, count_bad, empty_message
 from gristmill.options import check_choice, check_count
@@ -83,12 +83,13 @@ def pack(
     """
     packer = Packer(tokenizer, seq_length, final=final, num_threads=num_threads, on_bad=on_bad)
     parts: list[NDArray[Any]] = []
-    for batch in iter_batches(documents, text_column):
+    source = as_source(documents, text_column)
+    for batch in iter_batches(source, text_column):
         packer.push_batch(batch)
         parts.append(packer.take_blocks())
     ledger = packer.ledger
     if not ledger.documents_packed:
-        raise EmptyCorpusError(empty_message("documents", ledger.documents_skipped))
+        raise EmptyCorpusError(empty_message(source.name, ledger.documents_skipped))
     last, last_valid = packer.finish()
     parts.append(last)
     num_valid = np.full(sum(map(len, parts)), packer.seq_length, dtype=np.int64)
@@ -160,7 +161,7 @@ class Packer:
             bad = push_texts(self._native, self.tokenizer, batch.texts, self._num_threads, self.on_bad)
         except BadDocumentError as error:
             push_texts(self._native, self.tokenizer, batch.texts[: error.row], self._num_threads, self.on_bad)
-            raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+            raise batch.bad_document(error) from None
         count_bad(self._skipped, bad)
 
     def push_ids(self, ids: Sequence[int] | NDArray[Any]) -> None:

@@ -69,6 +69,10 @@ class DocumentSource(ABC):
             ResumeError: the source has fewer rows than the position says.
         """
 
+    def locate(self, row: int, value: object) -> tuple[str, int]:
+        """Say where row `row`, which holds `value`, came from: the file and its row, where that is known."""
+        return self.name, row
+
     def texts(self, rows: Sequence[object], first_row: int) -> list[object]:
         """Take the text column of rows that are mappings; everything else is its own text."""
         if not any(isinstance(row, Mapping) for row in rows):
@@ -160,6 +164,11 @@ class IterableSource(DocumentSource):
             raise
         skip_rows(reader, self.name, row_of(position))
         return reader
+
+    def locate(self, row: int, value: object) -> tuple[str, int]:
+        """Ask the iterable itself, where it knows files."""
+        locate = getattr(self._documents, "locate", None)
+        return super().locate(row, value) if locate is None else locate(row)
 
 
 class IteratorSource(DocumentSource):

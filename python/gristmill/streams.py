@@ -15,12 +15,15 @@ rows are counted instead, which is exact, too, but reads everything before again
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gristmill.errors import ResumeError, SourceError
+from gristmill.errors import FileFormatError, ResumeError, SourceError
+from gristmill.json_lines import find_bad_line
 from gristmill.sources import (
     DocumentSource,
     Position,
@@ -34,6 +37,8 @@ from gristmill.sources import (
 
 # Rows that are fetched at once: one by one, a row costs about ten times as much.
 _BATCH_ROWS = 128
+# Rows that are read again at most, to name the file of a bad one.
+_MAX_LOCATED_ROWS = 1_000_000
 _SHUFFLE_BUFFERS = frozenset({"BufferShuffledExamplesIterable"})
 _FIRST_EXACT_VERSION = (5, 2)
 
@@ -68,6 +73,49 @@ class StreamSource(DocumentSource):
                 f"{self.name}: the position {position!r:.300} is damaged (expected what position() gave)"
             )
         return _StreamReader(self, position)
+
+    def locate(self, row: int, value: object) -> tuple[str, int]:
+        """Find the file of a row by reading again, where files come one after the other, unchanged."""
+        files = _files(self._documents)
+        first = 0
+        for index, file in enumerate(files if row < _MAX_LOCATED_ROWS else []):
+            starts_at = first
+            for batch in self._shard(len(files), index).iter(batch_size=_BATCH_ROWS):
+                texts = batch[self.text_column]
+                if row < first + len(texts):
+                    found = texts[row - first]
+                    # another value: the stream orders or chooses rows in a way that this does not know
+                    is_same = type(found) is type(value) and found == value
+                    return (file, row - starts_at) if is_same else (self.name, row)
+                first += len(texts)
+        return self.name, row
+
+    def explain_failure(self, error: Exception, state: Position) -> None:
+        """Say in which file and row `datasets` failed after `state`, where reading its files again tells.
+
+        Raises:
+            FileFormatError: it does.
+        """
+        files = _files(self._documents)
+        for index, file in list(enumerate(files))[_shard_index(state) :]:
+            try:
+                with _no_messages():
+                    for _ in self._shard(len(files), index).iter(batch_size=_BATCH_ROWS):
+                        pass
+            except Exception as failure:
+                if type(failure) is not type(error):
+                    return
+                found = find_bad_line(file, self.text_column)
+                place = file if found is None else f"{file}, row {found[0]}"
+                reason = f"{type(error).__name__}: {error}" if found is None else found[1]
+                raise FileFormatError(
+                    f"{place}: {reason} (expected a file that `datasets` can read; it gives no row of such a "
+                    "part of a file, so on_bad cannot skip the one)"
+                ) from error
+
+    def _shard(self, num_shards: int, index: int) -> Any:
+        stream = self._documents.shard(num_shards=num_shards, index=index).with_format(None)
+        return stream.select_columns([self.text_column]) if self._has_columns else stream
 
     def new_stream(self) -> Any:
         """Build a chain of its own, at its start, that gives Python values of the text column."""
@@ -128,6 +176,7 @@ class _StreamReader(SourceReader):
         try:
             batch = next(self._batches, None)
         except Exception as error:
+            self._source.explain_failure(error, self._state)
             explain(error, f"{self._source.name}, rows from {self._row} on")
             raise
         if batch is None:
@@ -141,6 +190,44 @@ class _StreamReader(SourceReader):
         if self._source.text_column not in batch:
             raise missing_column(self._source.name, self._row, self._source.text_column, batch)
         return list(batch[self._source.text_column])
+
+
+def _files(stream: Any) -> list[str]:
+    """The files that a stream reads one after the other, a shard each; none where that is not known."""
+    link: Any = getattr(stream, "_ex_iterable", None)
+    while getattr(link, "ex_iterable", None) is not None:
+        link = link.ex_iterable
+    arguments = getattr(link, "kwargs", None) or {}
+    for name in ("original_files", "base_files", "files"):
+        files = arguments.get(name)
+        if isinstance(files, list) and files and all(isinstance(file, str) for file in files):
+            return files if len(files) == stream.num_shards else []
+    return []
+
+
+def _shard_index(state: Any) -> int:
+    """The shard that a stream's state stands in; 0 where it does not say."""
+    if not isinstance(state, Mapping):
+        return 0
+    index = state.get("shard_idx")
+    return index if isinstance(index, int) else max(map(_shard_index, state.values()), default=0)
+
+
+@contextlib.contextmanager
+def _no_messages() -> Iterator[None]:
+    """Keep `datasets` from logging a failure once more that was met before."""
+    children = [
+        child
+        for name, child in logging.root.manager.loggerDict.items()
+        if name.startswith("datasets.") and isinstance(child, logging.Logger) and not child.disabled
+    ]
+    for child in children:
+        child.disabled = True
+    try:
+        yield
+    finally:
+        for child in children:
+            child.disabled = False
 
 
 def _installed_version() -> tuple[int, ...]:

@@ -15,6 +15,9 @@ from gristmill.errors import BadDocumentError
 from gristmill.options import check_choice, check_count
 from gristmill.reference import default_num_threads
 
+# More than any machine has cores; each one costs memory.
+MAX_THREADS = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
@@ -53,9 +56,11 @@ def check_num_threads(num_threads: int | None) -> int:
     """Return the number of threads to use, all cores for None.
 
     Raises:
-        TypeError: no whole number. ConfigError: below 1.
+        TypeError: no whole number. ConfigError: below 1, or above 1,024.
     """
-    return default_num_threads() if num_threads is None else check_count("num_threads", num_threads, 1)
+    if num_threads is None:
+        return default_num_threads()
+    return check_count("num_threads", num_threads, 1, MAX_THREADS)
 
 
 def check_tokenizer_type(tokenizer: object) -> None:

@@ -207,9 +207,9 @@ class Tokenizer(Vocabulary):
             try:
                 return self._native.encode(text)
             except BadDocumentError as error:
-                raise BadDocumentError("text", 0, error.reason) from None
+                raise BadDocumentError("text", None, error.reason) from None
         for _, reason in _native.check_texts([text]):
-            raise BadDocumentError("text", 0, reason)
+            raise BadDocumentError("text", None, reason)
         ids = self._reference.encode(as_str(text), allow_special)
         return np.array(ids, dtype=self.id_dtype)
 

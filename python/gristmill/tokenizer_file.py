@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,12 @@ def refuse_shared_ids(vocabulary: dict[str, int], name: str) -> None:
 
 def find_eos(content: dict[str, Any]) -> str | None:
     """Return the one special token with a well-known name, None where there is none or more than one."""
-    found = [text for text in special_token_texts(content) if text in WELL_KNOWN_EOS]
+    return well_known_eos(special_token_texts(content))
+
+
+def well_known_eos(tokens: Iterable[str]) -> str | None:
+    """Return the one of these tokens with a well-known name, None where there is none or more than one."""
+    found = [text for text in tokens if text in WELL_KNOWN_EOS]
     return found[0] if len(found) == 1 else None
 
 

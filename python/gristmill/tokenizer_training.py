@@ -23,11 +23,12 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors,
 
 from gristmill import _native, own_training
 from gristmill.byte_alphabet import BYTE_CHARACTERS
-from gristmill.corpus import iter_batches
+from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TokenizerError
 from gristmill.options import check_count
 from gristmill.token_batch import check_num_threads, good_texts, is_skip
 from gristmill.tokenizer import EngineChoice, Tokenizer
+from gristmill.tokenizer_file import well_known_eos
 
 _logger = logging.getLogger("gristmill.tokenizer")
 
@@ -69,7 +70,8 @@ def train_tokenizer(
         min_frequency: pairs seen fewer times are not merged.
         special_tokens: tokens that no text is encoded to; they get the first ids. `["<|endoftext|>"]` by
             default; with `like`, added to those of that tokenizer.
-        eos_token: which of them follows every document; the first one by default (with `like`, its own).
+        eos_token: which of them follows every document; by default the one with a well-known name (as
+            `Tokenizer` finds it), or else the first one; with `like`, its own.
         initial_alphabet: characters that are tokens even if the corpus lacks them, in the spelling of the
             byte alphabet. All 256 by default, so that every text can be encoded.
         like: a tokenizer whose pipeline and special tokens are kept, while vocabulary and merges are learned
@@ -83,6 +85,9 @@ def train_tokenizer(
         show_progress: whether to show on a terminal how far training has come.
         on_bad: "error" raises at the first value that is no text, "skip" leaves such values out and logs
             how many they were.
+
+    Ctrl-C stops the own engine within a second. On the road through the installed `tokenizers`
+    (`training_engine` says which is taken) it waits for the end of the merging, which may take long.
 
     Returns:
         The tokenizer. For BPE, the same texts and options give the same one, whatever the number of threads.
@@ -105,6 +110,7 @@ def train_tokenizer(
     threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
     recipe, roles = _recipe(like, special_tokens, initial_alphabet)
     if eos_token is not None:
+        recipe.check_eos(eos_token)
         roles["eos_token"] = eos_token
     recipe.check_vocab_size(vocab_size)
     recipe.limit_token_length(max_token_length)
@@ -158,7 +164,7 @@ def _recipe(
     if like is not None:
         return _like(like, list(special_tokens or ())), dict(like.roles)
     names = list(["<|endoftext|>"] if special_tokens is None else special_tokens)
-    roles = {"eos_token": names[0]} if names else {}
+    roles = {"eos_token": (well_known_eos(names) or names[0])} if names else {}
     return _Recipe(_byte_level_bpe(), names, {"initial_alphabet": list(initial_alphabet)}), roles
 
 
@@ -166,20 +172,20 @@ class _Texts:
     """The good texts of a corpus, in lists. Remembers what stopped it: `tokenizers` would lose its class."""
 
     def __init__(self, documents: object, text_column: str, skip_bad: bool, batch_documents: int) -> None:
-        self._batches = iter_batches(documents, text_column, batch_documents)
+        source = as_source(documents, text_column)
+        self._batches = iter_batches(source, text_column, batch_documents)
         self._skip_bad = skip_bad
         self._failure: BaseException | None = None
         self.num_good = self.num_bad = 0
-        self.source = "corpus"
+        self.source = source.name
 
     def __iter__(self) -> Iterator[list[str]]:
         try:
             for batch in self._batches:
-                self.source = batch.source
                 try:
                     good, bad = good_texts(batch.texts, self._skip_bad)
                 except BadDocumentError as error:
-                    raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+                    raise batch.bad_document(error) from None
                 self.num_good += len(good)
                 self.num_bad += len(bad)
                 yield good
@@ -192,11 +198,10 @@ class _Texts:
     def count(self, trainer: _native.BpeTrainer, num_threads: int, progress: own_training.Progress) -> None:
         """Let the own engine count the pieces of all texts."""
         for batch in self._batches:
-            self.source = batch.source
             try:
                 bad = trainer.push_texts(batch.texts, num_threads, self._skip_bad)
             except BadDocumentError as error:
-                raise BadDocumentError(batch.source, batch.first_row + error.row, error.reason) from None
+                raise batch.bad_document(error) from None
             self.num_bad += len(bad)
             progress.counted(trainer.counters)
         self.num_good = trainer.counters["documents"]
@@ -205,9 +210,9 @@ class _Texts:
     def check_not_empty(self) -> None:
         """Refuse to train on nothing."""
         if self.num_good == 0:
+            found = f"{self.num_bad} rows, all of them skipped" if self.num_bad else "no rows"
             raise EmptyCorpusError(
-                f"{self.source}: no text to train on (read {self.num_bad} rows, all of them skipped; "
-                "expected at least one text)"
+                f"{self.source}: no text to train on (found {found}; expected at least one text)"
             )
 
     def raise_failure(self) -> None:
@@ -240,6 +245,14 @@ class _Recipe:
             raise ConfigError(
                 f"vocab_size is {vocab_size} (expected at least {needed}: an alphabet of {len(alphabet)} "
                 f"and {len(special)} special tokens)"
+            )
+
+    def check_eos(self, eos_token: str) -> None:
+        """Refuse an EOS that the trained tokenizer would not have; better now than after the training."""
+        special = [str(getattr(token, "content", token)) for token in self.special_tokens]
+        if eos_token not in special:
+            raise TokenizerError(
+                f"eos_token is {eos_token!r} (expected one of the special tokens: {special})"
             )
 
     def limit_token_length(self, max_token_length: int | None) -> None:

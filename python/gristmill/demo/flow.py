@@ -67,7 +67,7 @@ def run_demo(folder: Path, settings: DemoSettings, *, restart: bool = False) -> 
             make_corpus(folder, settings, stages)
         with _stage(2, "tokenizer: a byte-level BPE, trained and measured"):
             tokenizer = make_tokenizer(folder, settings, stages)
-        with _stage(3, "blocks: documents joined with EOS and chopped"):
+        with _stage(3, "blocks: documents joined with EOS and chopped (here in the order of the files)"):
             show_ledgers(folder, settings, tokenizer)
         with _stage(4, "GPT-2: trained through torchrun"):
             train(folder, settings, tokenizer, stages, lock)

@@ -85,9 +85,14 @@ class _ErrorOutput:
     def finish(self) -> None:
         # A rank that outlives torchrun would keep the pipe open: do not wait for it for ever.
         self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._stream.close()
 
     def _pass_on(self) -> None:
         for line in self._stream:
+            # The ranks have said why they ended; torchrun adds a page about how.
+            if b"torch/distributed/elastic" in line and b"failed (exitcode" in line:
+                self.hold()
             if not self._holding:
                 sys.stderr.write(line.decode("utf-8", "replace"))
                 sys.stderr.flush()

@@ -1,8 +1,8 @@
 """`python -m gristmill.train`: what `torchrun -m gristmill.train` starts in each rank.
 
-Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT, with a checkpoint; 2 refused before the first step (a
-configuration or a folder that does not fit); 1 failed; 130 interrupted at once. torchrun itself exits with 1
-whenever a rank's code is not 0, and lists the ranks' codes.
+Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT, with a checkpoint; 2 refused (a configuration, a
+folder, a tokenizer or a corpus that does not fit); 1 failed, at a row that is no text, too; 130 interrupted
+at once. torchrun itself exits with 1 whenever a rank's code is not 0, and lists the ranks' codes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gristmill.errors import ConfigError, GristmillError, ResumeError, TokenizerError, require_extra
+from gristmill.errors import (
+    ConfigError,
+    EmptyCorpusError,
+    GristmillError,
+    MissingColumnError,
+    ResumeError,
+    TokenizerError,
+    require_extra,
+)
 from gristmill.train.arguments import parse_arguments
 from gristmill.train.signals import StopFlag
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
+# What is wrong with what the run was told, and not with the run.
+_REFUSED = (ConfigError, ResumeError, TokenizerError, MissingColumnError, EmptyCorpusError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             raise require_extra(error.name or "torch", "train", "a training run") from error
         return run_training(config, resume=resume, stop=stop)
-    except (ConfigError, ResumeError, TokenizerError) as error:
+    except _REFUSED as error:
         return _tell(error, EXIT_REFUSED)
     except (GristmillError, OSError) as error:
         return _tell(error, EXIT_FAILED)

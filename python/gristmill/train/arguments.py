@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import sys
 import typing
 from collections.abc import Sequence
@@ -15,6 +16,14 @@ from typing import Any
 from gristmill import durable
 from gristmill.errors import ConfigError, require_extra
 from gristmill.train.config import RunConfig
+
+_KINDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "NoneType": "null",
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, bool]:
@@ -61,7 +70,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, 
         raise
     except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
         named = f" (configuration: {', '.join(files)} and flags)" if files else ""
-        raise ConfigError(_one_line(str(error)) + named) from error
+        raise ConfigError(_plain_words(str(error)) + named) from error
     resume = bool(sections.pop("resume"))
     sections.pop("config")
     return RunConfig(**vars(sections)), resume
@@ -95,6 +104,17 @@ def _one_line(message: str) -> str:
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
+def _plain_words(message: str) -> str:
+    """Say in one line what jsonargparse lists in several: the key, what was given, what was expected."""
+    key = re.search(r'Parser key "([^"]+)"', message)
+    value = re.search(r"Given value: (.*)", message)
+    kinds = re.search(r"Subtypes: \[(.*)\]", message)
+    if not (key and value and kinds):
+        return _one_line(message)
+    names = [_KINDS.get(name, name) for name in re.findall(r"<class '([\w.]+)'>", kinds[1])]
+    return f"{key[1]} is {value[1].strip()!r} (expected {' or '.join(names)})"
+
+
 def _config_files(arguments: Sequence[str] | None) -> list[str]:
     given = sys.argv[1:] if arguments is None else arguments
     files = [after for flag, after in pairwise(given) if flag == "--config"]
@@ -109,6 +129,8 @@ def _refuse_unknown_keys(file: str) -> None:
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return  # the parser says what is wrong
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: it holds {values!r:.100} (expected sections of keys, such as data:)")
     _walk_keys(file, "", values, RunConfig)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from gristmill import durable
-from gristmill.errors import ConfigError
+from gristmill.errors import ConfigError, EmptyCorpusError
 from gristmill.ledger import Ledger
 from gristmill.tokenizer import Tokenizer
 from gristmill.train import rng
@@ -69,6 +69,7 @@ def run_training(config: RunConfig, *, resume: bool = False, stop: StopFlag | No
         ConfigError: the configuration does not fit the machine, the ranks, the corpora or the folder.
         ResumeError: the checkpoint belongs to another configuration or tokenizer.
         TokenizerError: the tokenizer is unreadable or unfit.
+        EmptyCorpusError: the corpus has no document, or gives no block.
         CheckpointError: no checkpoint is good, or one cannot be written.
         RankError: another rank failed or died.
 
@@ -82,6 +83,11 @@ def run_training(config: RunConfig, *, resume: bool = False, stop: StopFlag | No
     try:
         trainer = run.prepare(resume)
         outcome = trainer.run()
+        if outcome == "finished" and not trainer.progress.step:
+            raise EmptyCorpusError(
+                f"data.train gives no block of {config.data.seq_length} tokens: no step was made (expected a "
+                "longer corpus, a smaller data.seq_length, or data.final=pad, which keeps partial blocks)"
+            )
         run.finish(trainer, outcome)
     finally:
         run.close()
