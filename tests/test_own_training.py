@@ -208,7 +208,7 @@ def test_bad_rows_are_named_or_counted(caplog: pytest.LogCaptureFixture) -> None
     trained = train_tokenizer(documents, 300, on_bad="skip", show_progress=False)
     assert "3 rows that are no text were skipped" in caplog.text
     assert trained == train_tokenizer([*samples.TINY_CORPUS * 400, "good"], 300, show_progress=False)
-    with pytest.raises(EmptyCorpusError, match="read 1 rows"):
+    with pytest.raises(EmptyCorpusError, match="found 1 rows, all of them skipped"):
         train_tokenizer([None], 300, on_bad="skip", show_progress=False)
 
 
