@@ -6,7 +6,7 @@
 
     `read_corpus("python", megabytes=100)` gives documents; the first call builds what is kept in .cache
 
-The packages of one list are measured, those of another are held out, and the bench's vocabularies are trained on
+The packages of one list are measured, those of another are held out: the bench's vocabularies are trained on
 them. `--quick` takes what is installed instead, dealt to the two sides by package. A document that holds the
 literal EOS string is kept apart: the peers do not agree on what it means.
 """
@@ -115,7 +115,7 @@ def build_corpora(
 ) -> dict[tuple[str, str], Corpus]:
     """Sort the documents of (role, package, documents) into corpora: each text and each docstring once.
 
-    What is measured comes first, so that a text of both sides stays there and is missing in the held-out part.
+    What is measured comes first, so a text of both sides stays there and is missing in the held-out part.
     """
     found: dict[tuple[str, str], dict[str, str]] = {(role, kind): {} for role in ROLES for kind in KINDS}
     seen: set[bytes] = set()

