@@ -121,6 +121,8 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
     from gristmill.tokenizer_training import train_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
+    if options.output.exists() and not options.output.is_dir():  # now, not after the training
+        raise ConfigError(f"--output is {str(options.output)!r}, a file (expected a folder, or a new name)")
     started = time.monotonic()
     tokenizer = train_tokenizer(
         documents,
