@@ -14,7 +14,7 @@ from gristmill.demo import launch
 
 RANK_SAYS = "gristmill train, rank 0: ConfigError: something is wrong"
 PAGE = [
-    "E1124 20:30:22.693000 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 2) of python",
+    "E1124 20:30:22 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 2) of x",
     "Traceback (most recent call last):",
     "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:",
 ]

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill import tokenizer_commands as more_commands
-from gristmill.errors import BadDocumentError, GristmillError, require_extra
+from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
 
 EXIT_OK = 0
 EXIT_ERROR = 2

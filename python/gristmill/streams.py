@@ -98,7 +98,7 @@ class StreamSource(DocumentSource):
         return self.name, row
 
     def missing_column(self, row: int, columns: Iterable[object]) -> MissingColumnError:
-        """Build the error for a batch from `row` on without the text column; it names file and row if it can."""
+        """Build the error for a batch from `row` on without the text column, by file if it can."""
         files = _files(self._documents)
         for index, file in enumerate(files if row < _MAX_LOCATED_ROWS else []):
             for number, row_alone in enumerate(self._shard(len(files), index)):
