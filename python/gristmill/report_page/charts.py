@@ -45,7 +45,9 @@ class Axis:
     is_share: bool = False
 
 
-def line_chart(name: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()) -> Element:
+def line_chart(
+    name: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()
+) -> Element:
     """Return a chart of lines and points.
 
     Args:
@@ -59,7 +61,16 @@ def line_chart(name: str, x: Axis, y: Axis, series: Sequence[Series], marks: Seq
     y_values = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     y_scale = Scale.over(y_values, y.is_log, y.from_zero)
     drawing = element("svg", {"viewBox": "0 0 100 100", "preserveAspectRatio": "none", "aria-hidden": "true"})
-    plot = element("div", {"class": "plot", "role": "group", "data-rove": "", "aria-label": f"{name}; arrow keys move between the points"}, drawing)
+    plot = element(
+        "div",
+        {
+            "class": "plot",
+            "role": "group",
+            "data-rove": "",
+            "aria-label": f"{name}; arrow keys move between the points",
+        },
+        drawing,
+    )
     for tick in x_scale.ticks():
         place = x_scale.position(tick)
         drawing.append(_line(place, 0, place, 100, "grid"))
@@ -82,7 +93,9 @@ def line_chart(name: str, x: Axis, y: Axis, series: Sequence[Series], marks: Seq
             if point.low is not None and point.high is not None:
                 low, high = y_scale.position(point.low), y_scale.position(point.high)
                 drawing.append(_line(left, 100 - low, left, 100 - high, f"interval s{one.number % 6}"))
-            plot.append(_dot(left, bottom, f"dot s{one.number % 6}{'' if one.has_line else ' big'}", point.tip))
+            plot.append(
+                _dot(left, bottom, f"dot s{one.number % 6}{'' if one.has_line else ' big'}", point.tip)
+            )
     return element(
         "div",
         "chart",
@@ -103,7 +116,9 @@ def _legend(series: Sequence[Series]) -> Element:
 
 def _dot(left: float, bottom: float, kind: str, tip: str) -> Element:
     attributes = {"class": kind, "style": f"left:{left:.2f}%;bottom:{bottom:.2f}%", "data-tip": tip}
-    return element("span", attributes | {"role": "img", "aria-label": tip.replace("\n", ", "), "tabindex": "-1"})
+    return element(
+        "span", attributes | {"role": "img", "aria-label": tip.replace("\n", ", "), "tabindex": "-1"}
+    )
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Element:

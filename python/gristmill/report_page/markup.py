@@ -51,7 +51,8 @@ def _clean(text: str) -> str:
     """Replace what UTF-8 or HTML cannot hold: lone surrogates (of file names), control characters."""
     return "".join(
         character
-        if character in "\n\t" or (character >= " " and not "\x7f" <= character <= "\x9f" and not "\ud800" <= character <= "\udfff")
+        if character in "\n\t"
+        or (character >= " " and not "\x7f" <= character <= "\x9f" and not "\ud800" <= character <= "\udfff")
         else "�"
         for character in text
     )
