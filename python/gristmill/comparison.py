@@ -84,14 +84,14 @@ class TokenizerComparison:
 
 def _format(comparison: TokenizerComparison) -> str:
     header = ["", *(cell for name in comparison.names for cell in (name, ""))]
-    rows, rules = [header], []
+    rows, rules = [header], dict[str, str]()
     for name in comparison.metric_names:
         row = [name.replace("_", " ")]
         for column, report in enumerate(comparison.reports):
             metric = next((metric for metric in report.metrics if metric.name == name), None)
             row += ["", ""] if metric is None else [metric.shown, shown_change(comparison, name, column)]
-            if metric is not None and not any(rule.startswith(f"{metric.label}: ") for rule in rules):
-                rules.append(f"{metric.label}: {metric.rule}")
+            if metric is not None:
+                rules.setdefault(metric.label, metric.rule)
         rows.append(row)
     align = "<" + "><" * len(comparison.names)
     first = comparison.reports[0]
@@ -115,7 +115,7 @@ def _format(comparison: TokenizerComparison) -> str:
             "",
             format_table(rows, align),
             "",
-            *rules,
+            *(f"{label}: {rule}" for label, rule in rules.items()),
             "",
             *(f"caveat: {caveat}" for caveat in comparison.caveats),
         ]

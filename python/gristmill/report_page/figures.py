@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from gristmill.advice_table import loss, shown_interval
 from gristmill.comparison import TokenizerComparison, shown_change
 from gristmill.report import NOT_APPLICABLE, SECTIONS
-from gristmill.report_page.markup import element
+from gristmill.report_page.markup import Child, element
 from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
 
 # With more columns than these, a phone shows the table as it is, to be moved sideways.
@@ -108,7 +108,7 @@ def metric_table(comparison: TokenizerComparison) -> Element:
         label.append(element("span", "rule", f"{metric.rule}{source}"))
         row = element("tr", {"role": "row"}, label)
         for column, own in enumerate(found):
-            parts = [] if own is None else [own.shown, *_changes(comparison, name, column)]
+            parts: list[Child] = [] if own is None else [own.shown, *_changes(comparison, name, column)]
             row.append(element("td", {"role": "cell"}, *parts))
         body.append(row)
     # Stacked on a phone, which takes the roles of a table away: they are said again.
