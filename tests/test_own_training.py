@@ -7,9 +7,13 @@ import logging
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -22,6 +26,8 @@ from gristmill.byte_alphabet import BYTE_CHARACTERS
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TrainingMemoryError
 from gristmill.tokenizer import Tokenizer
 from gristmill.tokenizer_training import train_tokenizer, training_engine
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 Model = tuple[list[str], list[tuple[int, int]]]
 
@@ -107,6 +113,51 @@ def corpus(name: str) -> list[str]:
 def test_equals_tokenizers(name: str, vocab_size: int) -> None:
     options = {"special_tokens": ["<|endoftext|>"], "initial_alphabet": BYTE_CHARACTERS}
     assert own(corpus(name), vocab_size, **options) == theirs(corpus(name), vocab_size, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["python", "prose", "random"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_frequency": 7},
+        {"max_token_length": 6, "initial_alphabet": BYTE_CHARACTERS},
+        # Merges form "in", "the" and "Ġa" too: they keep their ids, and the vocabulary does not grow.
+        {"special_tokens": ["in", "<s>", "the", "Ġa", "ab"], "initial_alphabet": ["z", "日", "Ġ"]},
+    ],
+    ids=["min_frequency", "max_token_length", "special_tokens"],
+)
+def test_equals_tokenizers_with_options(name: str, options: dict[str, Any]) -> None:
+    assert own(corpus(name), 5096, **options) == theirs(corpus(name), 5096, **options)
+
+
+@pytest.mark.parametrize("name", ["prose", "random"])
+def test_like_equals_tokenizers(name: str, gpt2_tokenizer: Tokenizer) -> None:
+    """`like=` gives what `train_new_from_iterator` does: on Python files in test_tokenizer_training.py."""
+    trained = train_tokenizer(corpus(name), 5096, like=gpt2_tokenizer, show_progress=False)
+    expected = gpt2_tokenizer.to_transformers().train_new_from_iterator(
+        [corpus(name)], 5096, show_progress=False
+    )
+    assert trained == Tokenizer.from_transformers(expected)
+
+
+def test_equals_tokenizers_past_65535() -> None:
+    """Real merges with ids of 17 bits, nearly all of them ties."""
+    chance = random.Random(9)
+    words = ["".join(chance.choices("abcdefghijklmnop", k=12)) for _ in range(22_000)]
+    texts = [" ".join(words[start : start + 100]) for start in range(0, len(words), 100)]
+    vocabulary, merges = own(texts, 120_000)
+    assert len(vocabulary) > 70_000
+    assert max(max(pair) for pair in merges) > 65_535
+    assert (vocabulary, merges) == theirs(texts, 120_000)
+
+
+@pytest.mark.parametrize("vocab_size", [0, 1, 5, 100])
+@pytest.mark.parametrize("texts", [[], [""], ["a"], ["ab ab"], ["\x00\x01", "\U0010ffff"]])
+def test_equals_tokenizers_on_next_to_nothing(texts: list[str], vocab_size: int) -> None:
+    """Empty corpora; vocabularies smaller than the alphabet, which is taken whole, as there."""
+    for alphabet in ([], BYTE_CHARACTERS):
+        options = {"initial_alphabet": alphabet, "special_tokens": ["<s>"]}
+        assert own(texts, vocab_size, **options) == theirs(texts, vocab_size, **options)  # type: ignore[arg-type]
 
 
 few_letters = st.sampled_from(["a", "b", "aa", "ab", " ", " a", "c", "aab", "\n", "1", "'s"])
@@ -228,6 +279,49 @@ def test_documents_are_not_held() -> None:
     documents = (Text(f"word{number % 7} and others " * 400) for number in range(10_000))
     train_tokenizer(documents, 300, max_memory=2 << 20, show_progress=False)
     assert most <= 2100
+
+
+PEAK_SCRIPT = """
+import sys
+from pathlib import Path
+from gristmill import train_tokenizer
+from tests import samples
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+texts = samples.training_texts()[:300]
+def documents(times):
+    for _ in range(times):
+        for text in texts:
+            yield text + "!"  # a new object each time
+
+train_tokenizer(documents(1), 2000, num_threads=2, show_progress=False)  # what is loaded once
+for times in (1, 10):
+    Path("/proc/self/clear_refs").write_text("5")
+    held = status("VmRSS")
+    train_tokenizer(documents(times), 2000, num_threads=2, show_progress=False)
+    print(status("VmHWM") - held)
+"""
+
+
+def test_memory_does_not_grow_with_the_corpus() -> None:
+    """Ten times as many documents, no word more: the same peak, but for batches in flight."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK_SCRIPT], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True
+    )
+    short, long = (int(line) for line in done.stdout.split())
+    corpus_kilobytes = sum(len(text) for text in samples.training_texts()[:300]) // 1000
+    assert long < short + 2 * corpus_kilobytes, "a tenth of the corpus may be in flight, twice"
+
+
+def test_the_caller_keeps_no_copies() -> None:
+    """Python would attach its UTF-8 to each text that is not ASCII: a corpus held as a list would double."""
+    texts = [f"naïve {number} 中文" * 50 for number in range(100)]
+    sizes = [sys.getsizeof(text) for text in texts]
+    train_tokenizer(texts, 400, show_progress=False)
+    assert [sys.getsizeof(text) for text in texts] == sizes
 
 
 def test_a_stream_is_read_once() -> None:
