@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         measure_tokenizer as measure_tokenizer,
     )
     from gristmill.packing import (
+        BlockBatch as BlockBatch,
         Ledger as Ledger,
         PackedBlocks as PackedBlocks,
         Packer as Packer,
@@ -65,6 +66,7 @@ _HOME = {
     "estimate_chars_per_token": "metrics",
     "pack": "packing",
     "Packer": "packing",
+    "BlockBatch": "packing",
     "PackedBlocks": "packing",
     "Ledger": "packing",
     "ConstantLengthDataset": "dataset",

@@ -97,14 +97,12 @@ impl<'a, I: TokenId> Documents<'a, I> {
         if self.max_id >= I::MAX {
             return Ok(());
         }
-        let max_id = I::from_u32(self.max_id);
-        let ids = &self.ids[range];
-        // Without a branch for each id, so that the compiler compares many at once.
-        let any_above = ids.iter().fold(false, |above, &id| above | (id > max_id));
-        match ids.iter().find(|&&id| any_above && id > max_id) {
-            Some(id) => Err(Error::IdDoesNotFit { id: i64::from(id.to_u32()), max: self.max_id }),
-            None => Ok(()),
+        // The largest one, so that the compiler compares many at once, without a branch for each.
+        let largest = self.ids[range].iter().copied().fold(I::default(), I::max).to_u32();
+        if largest > self.max_id {
+            return Err(Error::IdDoesNotFit { id: i64::from(largest), max: self.max_id });
         }
+        Ok(())
     }
 
     #[inline]

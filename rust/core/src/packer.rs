@@ -165,13 +165,18 @@ impl<I: TokenId> Packer<I> {
     /// As `take_blocks`, with the documents' bounds.
     pub fn take_with_segments(&mut self, max_blocks: usize) -> Blocks<I> {
         let count = self.num_ready_blocks().min(max_blocks);
+        let num_valid = vec![i64::try_from(self.seq_length).unwrap_or(i64::MAX); count];
         let mut segments = Segments::default();
+        if let [lane] = self.lanes.as_slice() {
+            segments.push_blocks(self.seq_length, lane.segments(count * self.seq_length, 1));
+            return Blocks { ids: self.take_blocks(count), num_valid, segments };
+        }
         let mut ids = Vec::with_capacity(count * self.seq_length);
         for _ in 0..count {
             segments.push_block(self.lanes[self.turn()].segments(self.seq_length, self.lanes.len() as u64));
             self.take_next(|tokens| ids.extend_from_slice(tokens));
         }
-        Blocks { ids, num_valid: vec![i64::try_from(self.seq_length).unwrap_or(i64::MAX); count], segments }
+        Blocks { ids, num_valid, segments }
     }
 
     /// As `take_blocks`, into the blocks that `out` has room for. Returns how many they are.

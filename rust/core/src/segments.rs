@@ -47,6 +47,27 @@ impl Segments {
         self.offsets.push(position(self.cu_seqlens.len()));
     }
 
+    /// Append blocks of `seq_length` tokens, chopped from a stream: of each document in it, the number of tokens.
+    pub fn push_blocks(&mut self, seq_length: usize, stream: impl IntoIterator<Item = (u64, usize)>) {
+        let mut block = Vec::new();
+        let mut room = seq_length;
+        for (document, mut num_tokens) in stream {
+            while num_tokens > 0 {
+                let taken = num_tokens.min(room);
+                block.push((document, taken));
+                num_tokens -= taken;
+                room -= taken;
+                if room == 0 {
+                    self.push_block(block.drain(..));
+                    room = seq_length;
+                }
+            }
+        }
+        if !block.is_empty() {
+            self.push_block(block);
+        }
+    }
+
     /// Those of the blocks in `blocks`.
     #[must_use]
     pub fn of_blocks(&self, blocks: Range<usize>) -> Self {

@@ -120,8 +120,8 @@ fn a_state_that_does_not_fit_is_refused() {
     let changes: [fn(&mut BestFitState<u16>); 5] = [
         |state| state.window_documents = 4,
         |state| state.pieces.lengths[0].1 = 8,
-        |state| drop(state.pieces.ids.pop()),
-        |state| drop(state.ready.ids.pop()),
+        |state| state.pieces.ids.truncate(1),
+        |state| state.ready.ids.truncate(1),
         |state| state.tokens_emitted += 1,
     ];
     for change in changes {
