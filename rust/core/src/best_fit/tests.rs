@@ -125,9 +125,9 @@ fn a_state_that_does_not_fit_is_refused() {
         |state| state.tokens_emitted += 1,
     ];
     for change in changes {
-        let mut changed = state.clone();
-        change(&mut changed);
-        assert!(matches!(packer(8, 4).set_state(changed), Err(Error::InvalidResume { .. })));
+        let mut other = state.clone();
+        change(&mut other);
+        assert!(matches!(packer(8, 4).set_state(other), Err(Error::InvalidResume { .. })));
     }
 }
 
