@@ -38,9 +38,7 @@ def train(corpus: Corpus, vocab_size: int, place: Path) -> None:
     """Train byte-level BPE as GPT-2's: the merges are those that `tokenizers` learns of the same text."""
     from gristmill import durable, train_tokenizer
 
-    tokenizer = train_tokenizer(
-        corpus.documents, vocab_size, special_tokens=[EOS_TOKEN], show_progress=False
-    )
+    tokenizer = train_tokenizer(corpus.documents, vocab_size, special_tokens=[EOS_TOKEN], show_progress=False)
     durable.write_text(place, tokenizer.to_tokenizers().to_str())
 
 
@@ -70,4 +68,7 @@ def read_gpt2_model() -> dict[str, Any]:
 def describe(place: Path) -> dict[str, Any]:
     """What the JSON report says of a vocabulary."""
     content = place.read_bytes()
-    return {"tokens": len(json.loads(content)["model"]["vocab"]), "sha256": hashlib.sha256(content).hexdigest()}
+    return {
+        "tokens": len(json.loads(content)["model"]["vocab"]),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
