@@ -3,6 +3,7 @@
     gristmill demo                        raw text to a trained and sampled GPT-2, in minutes
     gristmill tokenizer train|measure     a byte-level BPE from files, and what it does to them
     gristmill tokenizer inspect           how tokenizers split a text, stage by stage
+    gristmill tokenizer advise            which vocabulary size a corpus wants, and what others lose
     gristmill train --config run.yaml     one process; for more: torchrun -m gristmill.train
     gristmill generate --model FOLDER     sample from models, side by side
 
@@ -71,6 +72,9 @@ def _build_parser() -> argparse.ArgumentParser:
     more_commands.add_inspect(
         tokenizer_commands.add_parser("inspect", help="show how tokenizers split a text, stage by stage")
     )
+    advise = tokenizer_commands.add_parser("advise", help="advise a vocabulary size for a corpus")
+    _add_inputs(advise)
+    more_commands.add_advise(advise)
     # Only for the list of commands: main() has taken `train` before.
     commands.add_parser(
         "train", help="train a GPT-2 in one process (options: gristmill train --help)", add_help=False
