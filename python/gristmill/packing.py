@@ -37,6 +37,10 @@ DEFAULT_WINDOW = 8192
 _MAX_WINDOW = 1 << 24
 _MAX_BEST_FIT_LENGTH = 1 << 20
 
+    def __repr__(self) -> str:
+        blocks = self.blocks
+        return f"PackedBlocks({len(blocks):,} blocks of {blocks.shape[1]:,} {blocks.dtype} ids)"
+
 
 def pack(
     documents: object,
@@ -374,6 +378,12 @@ class Packer:
 
     def _counters(self) -> dict[str, int]:
         return {name: count + self._before.get(name, 0) for name, count in self._native.counters.items()}
+
+    def __repr__(self) -> str:
+        return (
+            f"Packer(seq_length={self.seq_length}, final={self.final!r}, {self.ledger.documents_packed:,} "
+            f"documents, {self.num_ready_blocks:,} blocks ready)"
+        )
 
     def _refuse_finished(self) -> None:
         if self._finished:
