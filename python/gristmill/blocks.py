@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gristmill.ledger import Ledger
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BlockBatch:
     """Blocks that follow each other.
 
@@ -53,6 +53,10 @@ class BlockBatch:
     def __len__(self) -> int:
         return len(self.num_valid)
 
+    def __repr__(self) -> str:
+        blocks, name = self.blocks, type(self).__name__
+        return f"{name}({len(blocks):,} blocks of {blocks.shape[1]:,} {blocks.dtype} ids)"
+
     def block_cu_seqlens(self, block: int) -> NDArray[np.int32]:
         """Return the bounds of one block's segments: `(its segments + 1,)`, int32.
 
@@ -79,7 +83,7 @@ class BlockBatch:
         return (places - starts).astype(np.int32).reshape(num_blocks, seq_length)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PackedBlocks(BlockBatch):
     """A whole corpus as blocks: a `BlockBatch` with the account.
 

@@ -37,10 +37,6 @@ DEFAULT_WINDOW = 8192
 _MAX_WINDOW = 1 << 24
 _MAX_BEST_FIT_LENGTH = 1 << 20
 
-    def __repr__(self) -> str:
-        blocks = self.blocks
-        return f"PackedBlocks({len(blocks):,} blocks of {blocks.shape[1]:,} {blocks.dtype} ids)"
-
 
 def pack(
     documents: object,
