@@ -24,6 +24,7 @@
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
+pub mod best_fit;
 mod byte_alphabet;
 pub mod cancel;
 pub mod encoder;
@@ -34,6 +35,7 @@ pub mod fuzzing;
 mod huge_pages;
 pub mod id;
 pub mod instructions;
+mod join;
 mod lane;
 pub mod merge;
 pub mod metrics;
@@ -41,6 +43,7 @@ pub mod order;
 pub mod packer;
 pub mod parallel;
 mod piece_table;
+pub mod segments;
 pub mod split;
 #[cfg(test)]
 mod testing;
