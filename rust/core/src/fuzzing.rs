@@ -11,17 +11,19 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // as in tests: a panic is what tells
 
+mod packers;
+
 use arbitrary::{Result as Read, Unstructured};
 
 use crate::cancel::Cancel;
 use crate::encoder::{Encoder, EncoderOptions, Scratch};
 use crate::instructions::Instructions;
-use crate::packer::Packer;
 use crate::split::Pieces;
 use crate::split::boundaries::{Boundaries, Starts};
 use crate::training::{TrainingOptions, fuzzing as training};
 use crate::unicode::ClassTable;
 use crate::vocabulary::Vocabulary;
+pub use packers::packer;
 
 /// What the bytes from 128 on stand for: characters of every class and width, contractions, white space of all kinds,
 /// runs that are longer than a key, what a register or a block holds.
@@ -171,93 +173,6 @@ pub fn loader(data: &[u8]) {
     assert_eq!(decoded, text.as_bytes());
 }
 
-/// The packer: documents pushed and blocks taken in any rhythm, stopped and resumed, against lists.
-pub fn packer(data: &[u8]) {
-    let _ = try_packer(&mut Unstructured::new(data));
-}
-
-fn try_packer(input: &mut Unstructured<'_>) -> Read<()> {
-    const EOS: u32 = 9;
-    const PAD: u32 = 7;
-    let seq_length = input.int_in_range(1..=9_usize)?;
-    let num_lanes = input.int_in_range(1..=4_usize)?;
-    let pads = input.arbitrary::<bool>()?;
-    let mut documents: Vec<Vec<u16>> = Vec::new();
-    let mut packer = Packer::<u16>::new(seq_length, EOS, num_lanes).unwrap();
-    let mut ids: Vec<u16> = Vec::new();
-    while !input.is_empty() {
-        match input.int_in_range(0..=9_u8)? {
-            0..=5 => {
-                let some = (0..input.int_in_range(0..=4_u8)?)
-                    .map(|_| Ok((0..input.int_in_range(0..=40_u16)?).map(|id| id + 10).collect()))
-                    .collect::<Read<Vec<Vec<u16>>>>()?;
-                push(&mut packer, &some);
-                documents.extend(some);
-            }
-            6 | 7 => {
-                let most = input.int_in_range(0..=5_usize)?;
-                let ready = packer.num_ready_blocks();
-                let taken = packer.take_blocks(most);
-                assert_eq!(taken.len(), ready.min(most) * seq_length);
-                ids.extend(taken);
-            }
-            _ => {
-                // Another packer goes on from where this one stands: what it needs is pushed again.
-                let positions = packer.lane_positions();
-                let first = positions.iter().map(|position| position.document).min().unwrap();
-                let first = first.min(packer.next_document());
-                let mut resumed = Packer::<u16>::new(seq_length, EOS, num_lanes).unwrap();
-                resumed.resume(packer.next_block(), first, &positions).unwrap();
-                push(&mut resumed, &documents[usize::try_from(first).unwrap()..]);
-                assert_eq!(resumed.counters(), packer.counters());
-                assert_eq!(resumed.lane_positions(), positions);
-                packer = resumed;
-            }
-        }
-        let counters = packer.counters();
-        assert_eq!(counters.totals.documents, documents.len() as u64);
-        assert_eq!(counters.tokens_emitted, ids.len() as u64);
-        assert_eq!(counters.totals.tokens, counters.tokens_emitted + counters.tokens_carried);
-    }
-    let num_taken = ids.len();
-    let rest = packer.finish(pads.then_some(PAD)).unwrap();
-    ids.extend(&rest.ids);
-
-    let mut lanes = vec![Vec::new(); num_lanes];
-    for (number, document) in documents.iter().enumerate() {
-        lanes[number % num_lanes].extend(document.iter().copied().chain([9]));
-    }
-    let rounds = lanes.iter().map(|lane| lane.len().div_ceil(seq_length)).max().unwrap_or(0);
-    let mut expected: Vec<u16> = Vec::new();
-    let mut dropped = 0;
-    for round in 0..rounds {
-        for block in lanes.iter().filter_map(|lane| lane.chunks(seq_length).nth(round)) {
-            if pads || block.len() == seq_length {
-                expected.extend(block);
-                expected.resize(expected.len().next_multiple_of(seq_length), 7);
-            } else {
-                dropped += block.len() as u64;
-            }
-        }
-    }
-    assert_eq!(ids, expected);
-    let counters = packer.counters();
-    assert_eq!((counters.tokens_dropped, counters.tokens_carried), (dropped, 0));
-    assert_eq!(rest.num_valid.len() * seq_length, ids.len() - num_taken);
-    assert_eq!(counters.tokens_padding + counters.tokens_emitted, ids.len() as u64);
-    Ok(())
-}
-
-fn push(packer: &mut Packer<u16>, documents: &[Vec<u16>]) {
-    let mut offsets = vec![0_i64];
-    for document in documents {
-        offsets.push(offsets[offsets.len() - 1] + i64::try_from(document.len()).unwrap());
-    }
-    let num_bytes: Vec<i64> =
-        documents.iter().map(|document| i64::try_from(document.len()).unwrap()).collect();
-    packer.push_documents(&documents.concat(), &offsets, &num_bytes).unwrap();
-}
-
 /// The trainer: any options, any first bar, positions of both widths, against counting all pairs again and again.
 pub fn trainer(data: &[u8]) {
     let _ = try_trainer(&mut Unstructured::new(data));
@@ -375,16 +290,14 @@ mod tests {
 
     #[test]
     fn all_that_is_stored() {
-        let targets: [(&str, fn(&[u8])); 5] = [
-            ("scanner", super::scanner),
-            ("encoder", super::encoder),
-            ("loader", super::loader),
-            ("packer", super::packer),
-            ("trainer", super::trainer),
+        let numbers_of_inputs = [
+            replay("scanner", super::scanner),
+            replay("encoder", super::encoder),
+            replay("loader", super::loader),
+            replay("packer", super::packer),
+            replay("trainer", super::trainer),
         ];
-        for (name, target) in targets {
-            // 0 would mean that nothing was found to run.
-            assert!(replay(name, target) >= 20, "{name}");
-        }
+        // 0 would mean that nothing was found to run.
+        assert!(numbers_of_inputs.iter().all(|&number| number >= 20), "{numbers_of_inputs:?}");
     }
 }

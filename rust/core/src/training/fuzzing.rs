@@ -54,6 +54,6 @@ pub(crate) fn train_with_bar<P: Position>(
         max_token_length: options.max_token_length.unwrap_or(usize::MAX),
     };
     let merger = Merger::<P>::with_bar(arena, &mut tokens, limits, bar, &budget, &cancel)?;
-    let merges = merger.run(&Progress::default())?;
-    Ok(Trained { vocabulary: tokens.into_vocabulary(&budget)?, merges })
+    let pairs = merger.run(&Progress::default())?;
+    Ok(Trained { vocabulary: tokens.into_vocabulary(&budget)?, merges: pairs })
 }

@@ -99,12 +99,6 @@ impl<P: Position> KeptPairs<P> {
         self.counts.get_mut(pair)
     }
 
-    /// Ask for the place of a count that is looked at soon.
-    #[inline]
-    pub(crate) fn prefetch_count(&self, pair: Pair) {
-        self.counts.prefetch(pair);
-    }
-
     /// Give a pair its count, an empty list of the right size and a place in the queue.
     pub(crate) fn keep(&mut self, pair: Pair, tally: &mut Tally, budget: &Budget) -> Result<()> {
         budget.reserve::<u8>(allocation(tally.positions * size_of::<P>()))?;

@@ -287,21 +287,14 @@ impl<'a, P: Position> Merger<'a, P> {
         if let Some(count) = self.kept.count_mut(pair) {
             *count = 0;
         }
-        // Where a new token stands now, there stood the left-hand one of its pair.
-        let gone_right = |id| Pair::new(right, if id == token { left } else { id });
-        for (index, (id, tally)) in self.lefts.iter().enumerate() {
-            if let Some(&ahead) = self.lefts.ids.get(index + AHEAD) {
-                self.kept.prefetch_count(Pair::new(ahead, left));
-            }
+        for (id, tally) in self.lefts.iter() {
             if let Some(count) = self.kept.count_mut(Pair::new(id, left)) {
                 *count -= tally.weight;
             }
         }
-        for (index, (id, tally)) in self.rights.iter().enumerate() {
-            if let Some(&ahead) = self.rights.ids.get(index + AHEAD) {
-                self.kept.prefetch_count(gone_right(ahead));
-            }
-            let gone = gone_right(id);
+        for (id, tally) in self.rights.iter() {
+            // Where a new token stands now, there stood the left-hand one of its pair.
+            let gone = Pair::new(right, if id == token { left } else { id });
             if gone != pair
                 && let Some(count) = self.kept.count_mut(gone)
             {

@@ -67,12 +67,6 @@ impl<V: Copy + Default> PairMap<V> {
         (slot.pair == pair).then_some(&mut slot.value)
     }
 
-    /// Ask for the place of a pair that is looked up soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, pair: Pair) {
-        huge_pages::prefetch(&self.slots[pair.hash(self.shift)]);
-    }
-
     /// The value of `pair`, a default one if it had none.
     #[inline]
     pub(crate) fn entry(&mut self, pair: Pair, budget: &Budget) -> Result<&mut V> {

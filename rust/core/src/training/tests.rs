@@ -132,6 +132,20 @@ fn counts_beyond_32_bits() {
 }
 
 #[test]
+fn where_the_reference_parts_from_here() {
+    // `tokenizers` sums the counts of pairs in 32 bits with a sign: there 2^32 + 1 is 1, and 2^31 is below zero.
+    let (budget, cancel) = (Budget::new(None), Cancel::default());
+    let mut counts = PieceCounts::default();
+    for (piece, count) in [(b"ab", (1 << 32) + 1), (b"cd", 5), (b"ef", 1 << 31), (b"gh", 3)] {
+        counts.add(piece, count, &budget, &cancel).unwrap();
+    }
+    let mut trainer = BpeTrainer::new(None);
+    trainer.counts.push(counts);
+    let model = trainer.train(&options(12), &mut |_| false).unwrap();
+    assert_eq!(model.vocabulary[8..], ["ab", "ef", "cd", "gh"], "there: cd, gh, ab, and ef never");
+}
+
+#[test]
 fn a_memory_limit_is_an_error_and_the_trainer_is_spent() {
     let text = distinct_words(100_000, "");
     let mut trainer = BpeTrainer::new(Some(4 << 20));
