@@ -298,7 +298,7 @@ def documents(times):
             yield text + "!"  # a new object each time
 
 train_tokenizer(documents(1), 2000, num_threads=2, show_progress=False)  # what is loaded once
-for times in (1, 10):
+for times in (7, 50):  # both are several batches long
     Path("/proc/self/clear_refs").write_text("5")
     held = status("VmRSS")
     train_tokenizer(documents(times), 2000, num_threads=2, show_progress=False)
@@ -307,13 +307,12 @@ for times in (1, 10):
 
 
 def test_memory_does_not_grow_with_the_corpus() -> None:
-    """Ten times as many documents, no word more: the same peak, but for batches in flight."""
+    """Ten times as many documents, no word more: the same peak (160 MB of text go through)."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK_SCRIPT], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True
     )
     short, long = (int(line) for line in done.stdout.split())
-    corpus_kilobytes = sum(len(text) for text in samples.training_texts()[:300]) // 1000
-    assert long < short + 2 * corpus_kilobytes, "a tenth of the corpus may be in flight, twice"
+    assert long < 1.25 * short + 2000, "kilobytes above the start"
 
 
 def test_the_caller_keeps_no_copies() -> None:

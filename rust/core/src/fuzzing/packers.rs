@@ -31,9 +31,8 @@ fn in_lanes(input: &mut Unstructured<'_>) -> Read<()> {
                 let some = some_documents(input)?;
                 let (flat, offsets, num_bytes) = reference::flat(&some);
                 if choice == 0 && num_lanes == 1 {
-                    let num_ready = packer.num_ready_blocks();
-                    let mut out =
-                        vec![0; (num_ready + flat.len() + some.len()) / seq_length * seq_length + 100];
+                    let carried = usize::try_from(packer.counters().tokens_carried).unwrap();
+                    let mut out = vec![0; carried + flat.len() + some.len()];
                     let num_bytes = Some(num_bytes.as_slice());
                     let count = packer.pack_documents(&flat, &offsets, num_bytes, 99, &mut out).unwrap();
                     ids.extend(&out[..count * seq_length]);
