@@ -104,7 +104,7 @@ pub fn scanner(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(text) = text(&mut input) else { return };
     let classes = classes();
-    let mut pieces = Pieces::new(&text, &classes);
+    let mut pieces = Pieces::new(&text, classes);
     let mut expected = Vec::new();
     let mut end_of_last = 0;
     while let Some((start, end)) = pieces.next_piece().unwrap() {
@@ -119,8 +119,8 @@ pub fn scanner(data: &[u8]) {
     for instructions in Instructions::available() {
         let (mut boundaries, mut starts) = (Boundaries::default(), Starts::default());
         let mut found = Vec::new();
-        boundaries.restart(instructions, text.as_bytes(), &classes).unwrap();
-        while boundaries.next_starts(instructions, text.as_bytes(), &classes, &mut starts).unwrap() {
+        boundaries.restart(instructions, text.as_bytes(), classes).unwrap();
+        while boundaries.next_starts(instructions, text.as_bytes(), classes, &mut starts).unwrap() {
             found.extend_from_slice(starts.as_slice());
             starts.clear();
         }
@@ -139,7 +139,7 @@ pub fn encoder(data: &[u8]) {
     for instructions in Instructions::available() {
         let options = EncoderOptions { instructions, cache_bytes: 1 << 16 };
         let encoder = Encoder::with_options(vocabulary.clone(), options);
-        encoder.set_unicode_rest(&[]);
+        encoder.set_all_classes(classes());
         if expected.is_empty() {
             encoder.encode_plainly(&text, &mut expected, &cancel).unwrap();
             let decoded = encoder.vocabulary().decode(expected.iter().map(|&id| i64::from(id))).unwrap();
@@ -163,7 +163,7 @@ pub fn loader(data: &[u8]) {
     let Ok(vocabulary) = Vocabulary::from_json(&json) else { return };
     let options = EncoderOptions { instructions: Instructions::fastest(), cache_bytes: 1 << 16 };
     let encoder = Encoder::with_options(vocabulary, options);
-    encoder.set_unicode_rest(&[]);
+    encoder.set_all_classes(classes());
     let text = "The cat's hat\n\n  été 123 <|endoftext|> abab";
     let (mut plain, mut fast): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
     encoder.encode_plainly(text, &mut plain, &Cancel::default()).unwrap();
@@ -205,17 +205,18 @@ fn try_trainer(input: &mut Unstructured<'_>) -> Read<()> {
         texts.push(text);
     }
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let expected = training::plain(&texts, &options, &classes());
-    for trained in training::fast(&texts, &options, &classes(), bar) {
+    let expected = training::plain(&texts, &options, classes());
+    for trained in training::fast(&texts, &options, classes(), bar) {
         assert_eq!(trained, expected, "{options:?} {bar} {texts:?}");
     }
     Ok(())
 }
 
-fn classes() -> ClassTable {
+/// Made once: it takes longer than most inputs.
+fn classes() -> &'static ClassTable {
     use std::sync::OnceLock;
     static CLASSES: OnceLock<ClassTable> = OnceLock::new();
-    CLASSES.get_or_init(|| ClassTable::with_rest(&[])).clone()
+    CLASSES.get_or_init(|| ClassTable::with_rest(&[]))
 }
 
 /// All bytes that are left, as text; the first two say how far it is shifted against the edges of blocks.
@@ -245,6 +246,7 @@ fn spell(bytes: &[u8]) -> String {
 fn vocabulary(input: &mut Unstructured<'_>) -> Read<Vocabulary> {
     let frequent = b"ab thelo'sx1-=_\n\xc3\xa9\xe4\xb8\xad\xf0\x9f";
     let mut pairs: Vec<(u32, u32)> = Vec::new();
+    let mut lengths = vec![1_usize; 256];
     for _ in 0..input.int_in_range(0..=60_u8)? {
         let mut pick = || -> Read<u32> {
             let seed = input.arbitrary::<u8>()?;
@@ -256,13 +258,11 @@ fn vocabulary(input: &mut Unstructured<'_>) -> Read<Vocabulary> {
             })
         };
         let pair = (pick()?, pick()?);
+        let length = lengths[pair.0 as usize] + lengths[pair.1 as usize];
         // A token of a megabyte would be all that is tested.
-        pairs.push(pair);
-        let longest = Vocabulary::from_merges(&pairs)
-            .ok()
-            .and_then(|vocabulary| vocabulary.token_bytes(vocabulary.max_token_id()).map(<[u8]>::len));
-        if longest.is_none_or(|length| length > 300) {
-            pairs.pop();
+        if length <= 300 {
+            pairs.push(pair);
+            lengths.push(length);
         }
     }
     Ok(Vocabulary::from_merges(&pairs).unwrap())
