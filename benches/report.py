@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tables import TABLES, readme_table
+from tables import COUNTED_VOCABULARIES, TABLES, readme_table
 
 if TYPE_CHECKING:
     from options import Options
@@ -68,6 +68,7 @@ def save(part: str, report: dict[str, Any], folder: Path) -> Path:
         earlier = json.loads(place.read_text(encoding="utf-8"))
         mine = {_key(cell) for cell in report["cells"]}
         report["cells"] = [cell for cell in earlier["cells"] if _key(cell) not in mine] + report["cells"]
+        report["cells"].sort(key=_order)
         for name in ("versions", "vocabularies"):
             report[name] = earlier.get(name, {}) | report.get(name, {})
         if not report.get("not_the_same_output") and "not_the_same_output" in earlier:
@@ -138,6 +139,12 @@ def git_commit() -> str:
     return commit + ("-modified" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
+    # As a run measures them: Python first, the vocabularies that count first.
+    vocabulary = (*COUNTED_VOCABULARIES, cell.get("vocabulary")).index(cell.get("vocabulary"))
+    return (cell.get("kind") != "python", vocabulary, cell.get("output", ""), cell.get("threads", 0))
+
+
 def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(cell.get(name) for name in ("kind", "vocabulary", "threads", "output", "peer", "vocab_size"))
 
@@ -155,7 +162,10 @@ def put_into_readme(folder: Path) -> None:
     _, end, after = rest.partition("<!-- bench: end -->")
     if not mark or not end:
         raise SystemExit("README.md has no marks of the bench (expected <!-- bench: begin --> and … end -->)")
-    words = f"{readme_table(report)}\n\n{describe_run(report)}.\n"
+    rounds = min(cell["rounds"] for cell in report["cells"])
+    words = (
+        f"{readme_table(report)}\n\n{describe_run(report)}; medians of {rounds} interleaved rounds or more.\n"
+    )
     durable.write_text(root / "README.md", before + mark + words + end + after)
 
 
