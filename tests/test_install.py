@@ -57,7 +57,8 @@ def test_the_wheel_is_abi3_and_whole(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for name in ("__init__.py", "py.typed", "_native.pyi", "_native.abi3.so"):
+    data = ("report_page/page.css", "report_page/page.js")
+    for name in ("__init__.py", "py.typed", "_native.pyi", "_native.abi3.so", *data):
         assert f"gristmill/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
