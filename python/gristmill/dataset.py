@@ -195,13 +195,24 @@ class ConstantLengthDataset(_Base):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Have the next pass continue where `state` was taken, at this or any other world size.
 
+        The corpus must be the one that the state was saved over. Noticed are other rows in the window where
+        reading goes on, another number of rows, and other names or sizes of the files that a stream reads;
+        not a later row that changed while its file, or the list, kept its size.
+
         Raises:
             ResumeError: it is no state, or one of another tokenizer or other options (names the field and
-                both values). While iterating: the source's documents are not those of the state.
+                both values), or of a corpus of another size. While iterating: the source's documents are not
+                those of the state.
             SourceError: the documents are an iterator, which can be read once only; a TypeError.
         """
         self._blocks.load_state_dict(state)
         self._unused_state = self._blocks.state_dict()
+
+    def __repr__(self) -> str:
+        shown = ("seq_length", "num_lanes", "shuffle", "infinite")
+        values = ", ".join(f"{name}={getattr(self._blocks.options, name)!r}" for name in shown)
+        place = f"rank {self.rank} of {self.world_size}"
+        return f"{type(self).__name__}({self._blocks.source.name}, {values}, {place})"
 
     def __reduce__(self) -> tuple[Callable[..., ConstantLengthDataset], tuple[object, ...]]:
         arguments = {

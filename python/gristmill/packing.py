@@ -45,6 +45,10 @@ class PackedBlocks:
     def __len__(self) -> int:
         return len(self.num_valid)
 
+    def __repr__(self) -> str:
+        blocks = self.blocks
+        return f"PackedBlocks({len(blocks):,} blocks of {blocks.shape[1]:,} {blocks.dtype} ids)"
+
 
 def pack(
     documents: object,
@@ -214,6 +218,12 @@ class Packer:
         counters = self._native.counters
         return Ledger.from_counters(
             {name: count + self._before.get(name, 0) for name, count in counters.items()}, self._skipped
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Packer(seq_length={self.seq_length}, final={self.final!r}, {self.ledger.documents_packed:,} "
+            f"documents, {self.num_ready_blocks:,} blocks ready)"
         )
 
     def _refuse_finished(self) -> None:
