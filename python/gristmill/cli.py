@@ -3,6 +3,7 @@
     gristmill demo                        raw text to a trained and sampled GPT-2, in minutes
     gristmill tokenizer train|measure     a byte-level BPE from files, and what it does to them
     gristmill tokenizer inspect           how tokenizers split a text, stage by stage
+    gristmill tokenizer compare           several tokenizers on one corpus, or one on several
     gristmill tokenizer advise            which vocabulary size a corpus wants, and what others lose
     gristmill train --config run.yaml     one process; for more: torchrun -m gristmill.train
     gristmill generate --model FOLDER     sample from models, side by side
@@ -72,6 +73,9 @@ def _build_parser() -> argparse.ArgumentParser:
     more_commands.add_inspect(
         tokenizer_commands.add_parser("inspect", help="show how tokenizers split a text, stage by stage")
     )
+    compare = tokenizer_commands.add_parser("compare", help="measure tokenizers or corpora side by side")
+    _add_inputs(compare)
+    more_commands.add_compare(compare)
     advise = tokenizer_commands.add_parser("advise", help="advise a vocabulary size for a corpus")
     _add_inputs(advise)
     more_commands.add_advise(advise)

@@ -6,15 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from gristmill.comparison import TokenizerComparison
+from gristmill.comparison import TokenizerComparison, compare_tokenizers
 from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import BadDocumentError
 from gristmill.inspection import inspect_text
 from gristmill.report import TokenizerReport
 from gristmill.report_page.page import Excerpt, PageContent, write_page
+from gristmill.report_page.plots import document_name
 from gristmill.token_batch import as_str, good_texts
 from gristmill.tokenizer import Tokenizer
-from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
+from gristmill.vocabulary_advice import HoldOut, SizePoint, VocabularyAdvice
 from gristmill.vocabulary_curve import CurvePoint, VocabularyCurve, measure_curves
 
 _EXCERPT_CHARACTERS = 700
@@ -73,6 +74,40 @@ def write_report_page(
         advice=advice,
     )
     write_page(path, content)
+
+
+def write_advice_page(
+    path: str | os.PathLike[str],
+    advice: VocabularyAdvice,
+    beside: Mapping[str, Tokenizer],
+    documents: object,
+    *,
+    is_held_out: bool = True,
+    text_column: str = "text",
+    num_threads: int | None = None,
+    on_bad: str = "error",
+) -> None:
+    """Write an advice as a page: its answer and curve, and the advised tokenizer compared with the others.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        advice: what `advise_vocab_size` has found.
+        beside: the tokenizers that it was given, by name.
+        documents: the repeatable corpus that it was given.
+        is_held_out: measure on the part of `documents` that it kept out of the training; else on all of them
+            (give the documents that were given as `held_out` then).
+        text_column, num_threads, on_bad: as for `measure_tokenizer`.
+
+    Raises:
+        OSError, BadDocumentError: as `write_report_page`.
+    """
+    options: dict[str, Any] = {"text_column": text_column, "num_threads": num_threads, "on_bad": on_bad}
+    measured = HoldOut(documents, text_column, True) if is_held_out else documents
+    tokenizers = {f"{advice.recommended:,} tokens": advice.tokenizer} | dict(beside)
+    comparison = compare_tokenizers(tokenizers, measured, **options)
+    corpora = {"held out": measured}
+    title = f"Vocabulary size for {advice.corpus}"
+    write_report_page(path, comparison, tokenizers, corpora, advice=advice, title=title, **options)
 
 
 def single_report(report: TokenizerReport, name: str = "") -> TokenizerComparison:
@@ -154,9 +189,10 @@ def _excerpts(
             index = row - batch.first_row
             if 0 <= index < len(batch.texts) and (text := _text(batch.texts[index])) is not None:
                 name, place = source.locate(row, batch.texts[index])
+                title = document_name(f"{name}, row {place}")
                 note = f"{wanted[row]}; its first {_EXCERPT_CHARACTERS} characters at most: "
                 inspection = inspect_text(tokenizers, text[:_EXCERPT_CHARACTERS])
-                excerpts.append(Excerpt(title=f"{name}, row {place}", note=note, inspection=inspection))
+                excerpts.append(Excerpt(title=title, note=note, inspection=inspection))
     return excerpts
 
 

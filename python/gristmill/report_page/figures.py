@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from gristmill.advice_table import loss, shown_interval
-from gristmill.comparison import TokenizerComparison, shown_change
+from gristmill.comparison import TokenizerComparison
+from gristmill.comparison_table import shown_change
 from gristmill.report import NOT_APPLICABLE, SECTIONS
 from gristmill.report_page.markup import Child, element
 from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice

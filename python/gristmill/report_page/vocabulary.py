@@ -10,7 +10,7 @@ from gristmill.report_page.figures import heading, scrolled
 from gristmill.report_page.markup import Child, element
 
 _MOST_SHOWN = 10
-_LONGEST_SHOWN = 40
+_LONGEST_SHOWN = 24
 
 Entries = tuple[TokenEntry, ...] | None
 Row = tuple[str, str, Callable[[TokenizerReport], Sequence[Child]]]
@@ -75,7 +75,9 @@ def _tokens(entries: Entries) -> Sequence[Child]:
         return [NOT_APPLICABLE]
     parts: list[Child] = []
     for entry in entries[:_MOST_SHOWN]:
-        text = entry.text if len(entry.text) <= _LONGEST_SHOWN else f"{entry.text[:_LONGEST_SHOWN]}…"
+        text = entry.text
+        if len(text) > _LONGEST_SHOWN:
+            text = f"{text[:_LONGEST_SHOWN]}… ({entry.num_bytes} bytes)"
         title = f"id {entry.id}, {entry.num_bytes} bytes, {entry.count:,} occurrences"
         # Blanks at the ends count: they are made visible.
         parts += [element("code", {"title": title}, text.replace(" ", "·")), " "]
