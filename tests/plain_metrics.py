@@ -251,16 +251,18 @@ class Plain:
             other, ends = noised(text, noise, self.rate, self.seed)
             other_ids, other_covered_by, other_starts = self.encoded(other)
             words = self.words(other, "whitespace")
-            row[f"words_{noise}"] = len(words)
-            row[f"tokens_in_words_{noise}"] = sum(any(t & word for word in words) for t in other_covered_by)
-            row[f"tokens_{noise}"] = len(other_ids)
+            row[f"words_{noise}_noise"] = len(words)
+            row[f"tokens_in_words_{noise}_noise"] = sum(
+                any(t & word for word in words) for t in other_covered_by
+            )
+            row[f"tokens_{noise}_noise"] = len(other_ids)
             before = (0, 0)
             for number, end in enumerate(ends):
                 is_last = number == len(ends) - 1
                 left = in_stretch(ids, starts, before[0], end[0], is_last)
                 right = in_stretch(other_ids, other_starts, before[1], end[1], is_last)
-                row[f"edits_{noise}"] += levenshtein(left, right)
-                row[f"longer_{noise}"] += max(len(left), len(right))
+                row[f"edits_{noise}_noise"] += levenshtein(left, right)
+                row[f"longer_{noise}_noise"] += max(len(left), len(right))
                 before = end
         group = document_hash(text.encode()) >> 54
         self.groups[group] = self.groups.get(group, Counter()) + row

@@ -39,8 +39,28 @@ from gristmill.vocabulary_report import completions, unreachable_tokens
 
 ROADS = ("tiny_tokenizer", "split_bpe_tokenizer", "word_piece_tokenizer", "unigram_tokenizer")
 SPACE_OR_NOT = st.sampled_from([*plain_metrics.SPACES, "\x1c", "\x1f", "\u180e", "\u200b", "\ufeff"])
-# Filled in below.
-PUBLISHED: list[tuple[str, list[str]]] = []
+# What others have published of GPT-2's tokenizer, by text; the sources are in docs/metrics.md.
+ADD_NUMBERS = '''def add_numbers(a, b):
+    """Add the two numbers `a` and `b`."""
+    return a + b'''
+SAY_HELLO = """
+def say_hello():
+    print("Hello, World!")
+    # Print it
+    say_hello()
+"""
+PUBLISHED_IDS = {"Hello world": [15496, 995], " Hello world": [18435, 995], "hello world": [31373, 995]}
+PUBLISHED_TOKENS = {
+    ADD_NUMBERS: (
+        'def Ġadd _ n umbers ( a , Ġb ): Ċ Ġ Ġ Ġ Ġ""" Add Ġthe Ġtwo Ġnumbers Ġ` a ` Ġand Ġ` b ` ." "" '
+        "Ċ Ġ Ġ Ġ Ġreturn Ġa Ġ+ Ġb"
+    ),
+    SAY_HELLO: (
+        'Ċ def Ġsay _ hello (): Ċ Ġ Ġ Ġ Ġprint (" Hello , ĠWorld !" ) Ċ Ġ Ġ Ġ Ġ# ĠPrint Ġit '
+        "Ċ Ġ Ġ Ġ Ġsay _ hello () Ċ"
+    ),
+}
+PUBLISHED_LENGTHS = {ADD_NUMBERS: 36, SAY_HELLO: 33}
 TEXTS = st.lists(
     st.one_of(
         st.text(max_size=40),
@@ -89,7 +109,7 @@ def check_counters(meter: TokenizerMeter, plain: plain_metrics.Plain) -> None:
     for group, row in plain.groups.items():
         groups[group] = [row[column] for column in counters.columns]
     assert np.array_equal(counters.groups, groups)
-    for rule, (overflowed, sample) in zip(plain_metrics.RULES, counters.type_samples, strict=True):
+    for rule, (overflowed, sample) in zip(plain_metrics.RULES[:2], counters.type_samples, strict=True):
         assert sample == plain.sample(rule)
         assert overflowed == (len(plain.types[rule]) > len(sample))
 
@@ -165,7 +185,7 @@ def test_figures_and_intervals_equal_the_plain_twin(
         ("chars_per_token", "characters", "tokens"),
         ("lines_per_token", "lines", "tokens"),
         ("tokens_per_code_line", "tokens", "code_lines"),
-        ("token_edit_distance_case", "edits_case", "longer_case"),
+        ("token_edit_distance_case", "edits_case_noise", "longer_case_noise"),
     ):
         metric = report.metric(name)
         assert (metric.numerator, metric.denominator) == (totals[above], totals[below])
@@ -184,7 +204,6 @@ def test_figures_and_intervals_equal_the_plain_twin(
     for rule, of in (
         ("whitespace", ""),
         ("identifiers", "_of_identifiers"),
-        ("unicode", "_of_unicode_words"),
     ):
         types = plain.types[rule]
         for name, before in (("single_token_retention_alone", ""), ("single_token_retention", " ")):
@@ -336,13 +355,18 @@ def test_unknown_tokens_of_each_model(road: str, request: pytest.FixtureRequest)
 # Published figures ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "tokens"), PUBLISHED)
-def test_published_figures_with_the_vocabulary_of_gpt2(
-    text: str, tokens: list[str], gpt2_tokenizer: Tokenizer
-) -> None:
-    assert gpt2_tokenizer.tokens(text) == tokens
-    report = measure_tokenizer(gpt2_tokenizer, [text])
-    assert report.corpus.tokens == len(tokens)
+def test_published_figures_with_the_vocabulary_of_gpt2(gpt2_tokenizer: Tokenizer) -> None:
+    for text, ids in PUBLISHED_IDS.items():
+        assert gpt2_tokenizer.encode(text).tolist() == ids
+        assert measure_tokenizer(gpt2_tokenizer, [text]).corpus.tokens == len(ids)
+    for text, tokens in PUBLISHED_TOKENS.items():
+        assert gpt2_tokenizer.tokens(text) == tokens.split(" ")
+        report = measure_tokenizer(gpt2_tokenizer, [text])
+        assert report.corpus.tokens == PUBLISHED_LENGTHS[text]
+        # "as we can see, this is not too efficient": no level of indentation is one token in code.
+        assert not any(indentation.tokens_in_code == 1 for indentation in report.code.indentations[:8])
+    assert report.tokenizer.num_tokens == 50_257
+    assert len(gpt2_tokenizer.parsed_json()["model"]["merges"]) == 50_000
 
 
 # References, parallel text, noise ------------------------------------------------------------------------

@@ -140,7 +140,8 @@ def _words(figures: Figures) -> Iterator[Metric]:
             source=_RUST,
             is_share=True,
         )
-        yield from _retention(summary, of, words, figures.settings.confidence)
+        if rule != "unicode":  # not sampled: most of them are identifiers, too
+            yield from _retention(summary, of, words, figures.settings.confidence)
 
 
 def _retention(summary: WordSummary, of: str, words: str, confidence: float) -> Iterator[Metric]:
@@ -336,9 +337,12 @@ def _code(figures: Figures) -> Iterator[Metric]:
 def _robustness(figures: Figures) -> Iterator[Metric]:
     rate = f"{figures.settings.noise_rate:.0%}"
     for noise in figures.settings.noises:
-        above, below = figures.totals[f"tokens_in_words_{noise}"], figures.totals[f"words_{noise}"]
+        above, below = (
+            figures.totals[f"tokens_in_words_{noise}_noise"],
+            figures.totals[f"words_{noise}_noise"],
+        )
         clean = figures.totals["tokens_in_words_whitespace"], figures.totals["words_whitespace"]
-        columns = (f"tokens_in_words_{noise}", f"words_{noise}")
+        columns = (f"tokens_in_words_{noise}_noise", f"words_{noise}_noise")
         units = "runs of blanks" if noise == "whitespace" else "runs of letters"
         yield Metric(
             name=f"fertility_change_{noise}",
@@ -354,8 +358,8 @@ def _robustness(figures: Figures) -> Iterator[Metric]:
         yield figures.ratio(
             f"token_edit_distance_{noise}",
             "robustness",
-            f"edits_{noise}",
-            f"longer_{noise}",
+            f"edits_{noise}_noise",
+            f"longer_{noise}_noise",
             "Levenshtein distance of the ids with and without noise, summed over stretches (lines, at most "
             "about 128 bytes) / tokens of the longer side",
         )

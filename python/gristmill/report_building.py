@@ -204,7 +204,7 @@ def _words(
     samples: Sequence[tuple[bool, Sequence[tuple[int, str | None]]]],
 ) -> Iterator[WordSummary]:
     for number, (rule, definition) in enumerate(WORD_RULES.items()):
-        is_sample, sample = samples[number]
+        is_sample, sample = samples[number] if number < len(samples) else (False, ())
         words = [word for _, word in sample if word is not None]
         size = len(sample)
         estimated = round((size - 1) * 2.0**64 / sample[-1][0]) if is_sample else size

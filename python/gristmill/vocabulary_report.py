@@ -1,12 +1,14 @@
-"""What can be told of a vocabulary without a corpus: bytes of tokens, which are reached, what is one token."""
+"""What is told of a vocabulary without a corpus: bytes of tokens, which are reached, what is one token."""
 
 from __future__ import annotations
 
 import builtins
+import codecs
 import itertools
 import keyword
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -122,15 +124,25 @@ def completions(data: bytes) -> Iterator[str]:
     start = 0
     while start < len(data) and data[start] & 0xC0 == 0x80:
         start += 1
-    for before in _lead_bytes(start, may_go_on=start == len(data)) if start else [b""]:
-        for after in _following_bytes(before + data):
-            try:
-                yield (before + data + after).decode("utf-8")
-            except UnicodeDecodeError:
-                continue
+    for before in _lead_bytes(start, may_go_on=start == len(data)) if start else (b"",):
+        if _begins_text(before + data):
+            for after in _following_bytes(before + data):
+                try:
+                    yield (before + data + after).decode("utf-8")
+                except UnicodeDecodeError:  # of the bytes that may follow, some may not follow this one
+                    continue
 
 
-def _lead_bytes(num_inner: int, *, may_go_on: bool) -> list[bytes]:
+def _begins_text(data: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@cache
+def _lead_bytes(num_inner: int, *, may_go_on: bool) -> tuple[bytes, ...]:
     """Return what may stand before `num_inner` bytes that end a character (or go on, if they may)."""
     inner = [bytes([byte]) for byte in range(0x80, 0xC0)]
     found = []
@@ -142,7 +154,7 @@ def _lead_bytes(num_inner: int, *, may_go_on: bool) -> list[bytes]:
             between = itertools.product(inner if num_before < 2 else inner[::8], repeat=num_before)
             befores = [b"".join(parts) for parts in between]
             found += [bytes([lead]) + before for lead in leads for before in befores]
-    return sorted(found, key=len)
+    return tuple(sorted(found, key=len))
 
 
 def _following_bytes(data: bytes) -> Iterator[bytes]:

@@ -57,7 +57,7 @@ use type_sample::TypeSample;
 /// Documents are dealt to so many groups.
 pub const NUM_GROUPS: usize = 1024;
 /// The rules that words are sampled by.
-pub const SAMPLED_RULES: [WordRule; 3] = WordRule::ALL;
+pub const SAMPLED_RULES: [WordRule; 2] = [WordRule::Whitespace, WordRule::Identifiers];
 
 /// What is counted besides what always is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -193,7 +193,7 @@ impl MetricCounters {
         } else {
             self.measure::<u32>(encoder, texts, num_threads, interrupted)
         }?;
-        self.take(measured, texts, facts);
+        self.take(measured, facts);
         Ok(())
     }
 
@@ -238,8 +238,7 @@ impl MetricCounters {
     ) -> Result<()> {
         check_same_number("facts", facts.len(), documents.len())?;
         let measured = measure_encoded(documents, &self.options, &self.type_samples, classes)?;
-        let texts: Vec<&str> = documents.iter().map(|document| document.text).collect();
-        self.take(measured, &texts, facts);
+        self.take(measured, facts);
         Ok(())
     }
 
@@ -276,12 +275,12 @@ impl MetricCounters {
         Ok(())
     }
 
-    fn take(&mut self, measured: Measured, texts: &[&str], facts: &[DocumentFacts]) {
-        for ((mut row, text), facts) in measured.rows.into_iter().zip(texts).zip(facts) {
+    fn take(&mut self, measured: Measured, facts: &[DocumentFacts]) {
+        for ((hash, mut row), facts) in measured.rows.into_iter().zip(facts) {
             row[REFERENCE_TOKENS] = facts.reference_tokens;
             row[PARALLEL_TOKENS] = facts.parallel_tokens;
             self.outliers.meet(DocumentSize { row: facts.row, bytes: row[BYTES], tokens: row[TOKENS] });
-            add_row(&mut self.groups[group_of(document_hash(text.as_bytes()))], &row);
+            add_row(&mut self.groups[group_of(hash)], &row);
         }
         for (count, more) in self.token_counts.iter_mut().zip(&measured.token_counts) {
             *count += more;

@@ -20,7 +20,7 @@
 use super::columns::{CODE_LINES, LINES, Row, WordColumns};
 use super::masks::{AsciiKinds, BLOCK, ascii_kinds};
 use super::words::{WordRule, is_letter, is_mark};
-use crate::instructions::Instructions;
+use crate::instructions::{Instructions, Level};
 use crate::unicode::{Class, ClassTable, decode};
 
 /// Where the tokens of a text start: bit i of element n stands for byte `64 * n + i`.
@@ -68,6 +68,39 @@ struct RuleState {
 
 /// Count words and lines of `text` into `row`, and tell `words` each of them.
 pub(crate) fn count_blocks<W: Words>(
+    instructions: Instructions,
+    text: &str,
+    starts: &TokenStarts,
+    classes: &ClassTable,
+    row: &mut Row,
+    words: &mut W,
+) {
+    match instructions.level() {
+        Level::Portable => count_any(instructions, text, starts, classes, row, words),
+        // SAFETY: a level exists only where the machine has its instructions, those that AVX2 came with included.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => unsafe {
+            count_with_bit_instructions(instructions, text, starts, classes, row, words);
+        },
+    }
+}
+
+/// `count_any`, compiled for machines that count and find bits by one instruction.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn count_with_bit_instructions<W: Words>(
+    instructions: Instructions,
+    text: &str,
+    starts: &TokenStarts,
+    classes: &ClassTable,
+    row: &mut Row,
+    words: &mut W,
+) {
+    count_any(instructions, text, starts, classes, row, words);
+}
+
+#[inline(always)]
+fn count_any<W: Words>(
     instructions: Instructions,
     text: &str,
     starts: &TokenStarts,

@@ -91,7 +91,7 @@ pub fn column_names() -> Vec<String> {
     }
     for noise in Noise::ALL {
         for count in ["words", "tokens_in_words", "tokens", "edits", "longer"] {
-            names.push(format!("{count}_{}", noise.name()));
+            names.push(format!("{count}_{}_noise", noise.name()));
         }
     }
     names
@@ -105,10 +105,11 @@ mod tests {
     fn every_column_has_its_name() {
         let names = column_names();
         assert_eq!(names.len(), NUM_COLUMNS);
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), NUM_COLUMNS);
         assert_eq!(names[BYTE_FALLBACK_TOKENS], "byte_fallback_tokens");
         assert_eq!(names[PARALLEL_TOKENS], "parallel_tokens");
         assert_eq!(names[WordColumns::of(WordRule::Unicode).continued_words], "continued_words_unicode");
-        assert_eq!(names[NoiseColumns::of(Noise::Misspelling).words], "words_misspelling");
-        assert_eq!(names[NoiseColumns::of(Noise::Homoglyphs).longer], "longer_homoglyphs");
+        assert_eq!(names[NoiseColumns::of(Noise::Misspelling).words], "words_misspelling_noise");
+        assert_eq!(names[NoiseColumns::of(Noise::Homoglyphs).longer], "longer_homoglyphs_noise");
     }
 }

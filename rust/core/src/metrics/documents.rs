@@ -23,8 +23,8 @@ use crate::unicode::{Class, ClassTable};
 /// What was counted of some documents.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
-    /// A row for each document, in order; facts from outside are 0.
-    pub(super) rows: Vec<Row>,
+    /// Hash and row of each document, in order; facts from outside are 0.
+    pub(super) rows: Vec<(u64, Row)>,
     pub(super) token_counts: Vec<u64>,
     pub(super) found_types: Vec<TypeSample>,
 }
@@ -46,10 +46,10 @@ impl Measured {
 }
 
 /// The samples of one worker, by rule.
-struct TypeSamplers<'a>([TypeSampler<'a>; SAMPLED_RULES.len()]);
+struct TypeSamplers([TypeSampler; SAMPLED_RULES.len()]);
 
-impl<'a> TypeSamplers<'a> {
-    fn new(samples: &'a [TypeSample; SAMPLED_RULES.len()]) -> Self {
+impl TypeSamplers {
+    fn new(samples: &[TypeSample; SAMPLED_RULES.len()]) -> Self {
         Self(samples.each_ref().map(TypeSampler::new))
     }
 
@@ -59,12 +59,12 @@ impl<'a> TypeSamplers<'a> {
 }
 
 /// The words of a clean text.
-struct AllWords<'s, 'a> {
-    samplers: &'s mut TypeSamplers<'a>,
+struct AllWords<'s> {
+    samplers: &'s mut TypeSamplers,
     text: &'s str,
 }
 
-impl Words for AllWords<'_, '_> {
+impl Words for AllWords<'_> {
     #[inline(always)]
     fn counts(_: WordRule) -> bool {
         true
@@ -95,7 +95,7 @@ pub(super) struct OwnDocuments<'a, I> {
     encoder: &'a Encoder,
     instructions: Instructions,
     noise_sources: Vec<NoiseSource>,
-    samplers: TypeSamplers<'a>,
+    samplers: TypeSamplers,
     token_counts: Vec<u64>,
     scratch: Scratch,
     ids: Vec<I>,
@@ -108,7 +108,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
     pub(super) fn new(
         encoder: &'a Encoder,
         options: &'a MetricOptions,
-        samples: &'a [TypeSample; SAMPLED_RULES.len()],
+        samples: &[TypeSample; SAMPLED_RULES.len()],
     ) -> Self {
         Self {
             encoder,
@@ -133,7 +133,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
         }
     }
 
-    pub(super) fn measure(&mut self, text: &str, cancel: &Cancel) -> Result<Row> {
+    pub(super) fn measure(&mut self, text: &str, cancel: &Cancel) -> Result<(u64, Row)> {
         let Self { encoder, instructions, samplers, scratch, ids, starts, noised, noised_ids, .. } = self;
         let lengths = encoder.token_lengths();
         let length_of = |id: &I| lengths[id.to_u32() as usize] as usize;
@@ -148,7 +148,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
         row[TOKENS] = ids.len() as u64;
         let classes = encoder.classes();
         count_blocks(*instructions, text, starts, classes, &mut row, &mut AllWords { samplers, text });
-        let hash = if self.noise_sources.is_empty() { 0 } else { document_hash(text.as_bytes()) };
+        let hash = document_hash(text.as_bytes());
         for source in &self.noise_sources {
             source.apply(text, hash, classes, noised);
             noised_ids.clear();
@@ -161,7 +161,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
             let other = with_starts(noised_ids.iter().map(|id| (id.to_u32(), length_of(id))));
             count_noised(*source, &noised_row, &noised.stretches, clean, other, &mut row);
         }
-        Ok(row)
+        Ok((hash, row))
     }
 }
 
@@ -237,6 +237,7 @@ pub(super) fn measure_encoded(
     let mut rows = Vec::with_capacity(documents.len());
     let mut noised = Noised::default();
     for document in documents {
+        let hash = document_hash(document.text.as_bytes());
         super::check_same_number("noised texts", document.noised.len(), options.noises.len())?;
         let mut row = encoded_row(document, options, classes, Some(&mut samplers))?;
         for &id in document.ids {
@@ -247,7 +248,7 @@ pub(super) fn measure_encoded(
             row[BYTE_FALLBACK_TOKENS] += u64::from(options.byte_fallback_ids.binary_search(&id).is_ok());
         }
         for (source, other) in options.noise_sources().zip(document.noised) {
-            source.apply(document.text, document_hash(document.text.as_bytes()), classes, &mut noised);
+            source.apply(document.text, hash, classes, &mut noised);
             if noised.text != other.text {
                 return Err(Error::InvalidOffsets {
                     reason: "a noised text is another one than the noise makes (expected the same)"
@@ -265,7 +266,7 @@ pub(super) fn measure_encoded(
                 &mut row,
             );
         }
-        rows.push(row);
+        rows.push((hash, row));
     }
     Ok(Measured { rows, token_counts, found_types: samplers.into_found() })
 }
@@ -274,7 +275,7 @@ fn encoded_row(
     document: &EncodedDocument<'_>,
     options: &MetricOptions,
     classes: &ClassTable,
-    mut samplers: Option<&mut TypeSamplers<'_>>,
+    mut samplers: Option<&mut TypeSamplers>,
 ) -> Result<Row> {
     let EncodedDocument { text, ids, spans, .. } = *document;
     if ids.len() != spans.len() {

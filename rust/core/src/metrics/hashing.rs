@@ -36,7 +36,7 @@ fn absorb(lanes: &mut [u64; 4], chunk: &[u8]) {
 }
 
 /// A hash of the word `text[start..end]`, quick for words of up to 16 bytes, which most are.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub(crate) fn word_hash(text: &[u8], start: usize, end: usize) -> u64 {
     let length = end - start;
@@ -71,7 +71,7 @@ const fn byte_masks(skipped: usize) -> [u64; 17] {
     masks
 }
 
-#[inline]
+#[inline(always)]
 fn short_hash(low: u64, high: u64, length: usize) -> u64 {
     let fold = |a: u64, b: u64| {
         let product = u128::from(a) * u128::from(b);

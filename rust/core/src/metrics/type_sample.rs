@@ -5,7 +5,9 @@
 //! of distinct words can be told, too (Bar-Yossef et al., "Counting Distinct Elements in a Data Stream", 2002; Beyer
 //! et al., "On Synopses for Distinct-Value Estimation Under Multiset Operations", 2007).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::hashing::word_hash;
 
@@ -13,7 +15,6 @@ use super::hashing::word_hash;
 pub const SAMPLE_SIZE: usize = 4096;
 /// A longer word is in the sample without its text.
 pub const MAX_WORD_BYTES: usize = 256;
-const RECENT: usize = 1024;
 
 /// The sample. A word that is longer than `MAX_WORD_BYTES` has no text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,52 +71,57 @@ impl TypeSample {
 
 /// What one worker found that may belong into a sample.
 #[derive(Debug)]
-pub(crate) struct TypeSampler<'a> {
-    sample: &'a TypeSample,
-    found: TypeSample,
+pub(crate) struct TypeSampler {
+    /// Words of a larger hash cannot get in.
     threshold: u64,
-    /// Hashes that were looked up lately: most words are.
-    recent: Box<[u64; RECENT]>,
+    /// The hashes that need no second look: of the sample, and of what was found.
+    known: FxHashSet<u64>,
+    found: FxHashMap<u64, Option<Box<str>>>,
+    /// The hashes of `found`, the largest first.
+    largest: BinaryHeap<u64>,
+    overflowed: bool,
 }
 
-impl<'a> TypeSampler<'a> {
-    pub(crate) fn new(sample: &'a TypeSample) -> Self {
-        let found = TypeSample::default();
-        Self { sample, found, threshold: sample.threshold(), recent: Box::new([u64::MAX; RECENT]) }
-    }
-
-    /// Meet the word `text[start..end]`.
-    #[inline]
-    pub(crate) fn meet(&mut self, text: &str, start: usize, end: usize) {
-        let hash = word_hash(text.as_bytes(), start, end);
-        if hash <= self.threshold {
-            self.look_up(hash, &text[start..end]);
+impl TypeSampler {
+    pub(crate) fn new(sample: &TypeSample) -> Self {
+        Self {
+            threshold: sample.threshold(),
+            known: sample.words.keys().copied().collect(),
+            found: FxHashMap::default(),
+            largest: BinaryHeap::new(),
+            overflowed: false,
         }
     }
 
-    #[inline]
-    fn look_up(&mut self, hash: u64, word: &str) {
-        #[allow(clippy::cast_possible_truncation)] // a place in the table
-        let recent = &mut self.recent[hash as usize % RECENT];
-        if *recent != hash {
-            *recent = hash;
-            self.take(hash, word);
+    /// Meet the word `text[start..end]`.
+    #[inline(always)]
+    pub(crate) fn meet(&mut self, text: &str, start: usize, end: usize) {
+        let hash = word_hash(text.as_bytes(), start, end);
+        if hash <= self.threshold {
+            self.look_up(hash, text, start, end);
         }
     }
 
     #[inline(never)]
-    fn take(&mut self, hash: u64, word: &str) {
-        if self.sample.words.contains_key(&hash) {
+    fn look_up(&mut self, hash: u64, text: &str, start: usize, end: usize) {
+        if !self.known.insert(hash) {
             return;
         }
-        self.found.words.entry(hash).or_insert_with(|| (word.len() <= MAX_WORD_BYTES).then(|| word.into()));
-        self.found.shrink();
-        self.threshold = self.threshold.min(self.found.threshold());
+        let word = (end - start <= MAX_WORD_BYTES).then(|| text[start..end].into());
+        self.found.insert(hash, word);
+        self.largest.push(hash);
+        if self.found.len() > SAMPLE_SIZE {
+            self.overflowed = true;
+            if let Some(evicted) = self.largest.pop() {
+                self.found.remove(&evicted);
+            }
+            self.threshold = self.threshold.min(self.largest.peek().copied().unwrap_or(u64::MAX));
+        }
     }
 
-    /// The words to merge into the sample. Where some were refused, the sample had overflowed before, or `found` has.
+    /// The words to merge into the sample. Where some were refused, the sample had overflowed before, or these have.
     pub(crate) fn into_found(self) -> TypeSample {
-        self.found
+        TypeSample { words: self.found.into_iter().collect(), overflowed: self.overflowed }
     }
 }
 
