@@ -27,6 +27,8 @@ packed = gristmill.pack(["def f(x):", "", "return x"], tokenizer, seq_length=4, 
 packer = gristmill.Packer(tokenizer, seq_length=4)
 packer.push(["def f(x):", "return x"])
 report = gristmill.measure_tokenizer(tokenizer, ["def f(x):", "return x"])
+advice = gristmill.advise_vocab_size([f"text {n}" for n in range(100)], vocab_sizes=[257, 260], show_progress=False)
+gristmill.write_advice_page("report.html", advice, {"own": tokenizer}, [f"text {n}" for n in range(100)])
 messages = {}
 for name in ("ConstantLengthDataset", "model_size"):
     try:
@@ -78,6 +80,7 @@ def test_base_install_packs_and_measures_without_torch(wheel: Path, tmp_path: Pa
     assert result["fertility"] > 0
     assert set(result["messages"]) == {"ConstantLengthDataset", "model_size"}
     assert all("gristmill[train]" in message for message in result["messages"].values())
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert result["missing"] == []
     assert result["loaded"] == []
     assert Path(result["typed"]).joinpath("py.typed").is_file()
