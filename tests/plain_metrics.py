@@ -6,6 +6,7 @@ textbook, samples from sorting all words; hashes and noise are written anew from
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -219,6 +220,9 @@ class Plain:
     ) -> None:
         self.reference = cached_reference(tokenizer_json)
         self.byte_level = byte_level
+        model = json.loads(tokenizer_json)["model"]
+        unknown = model.get("unk_token")
+        self.unknown_id: int | None = model.get("unk_id", unknown and self.reference.token_to_id(unknown))
         self.noises, self.rate, self.seed = noises, rate, seed
         self.counts: Counter[int] = Counter()
         self.groups: dict[int, Counter[str]] = {}
@@ -238,6 +242,7 @@ class Plain:
         )
         lines = re.findall("[^\n]*\n|[^\n]+$", text)
         row["lines"] = len(lines)
+        row["unknown_tokens"] = ids.count(self.unknown_id) if self.unknown_id is not None else 0
         row["code_lines"] = sum(any(character not in SPACES for character in line) for line in lines)
         for rule in RULES:
             words = self.words(text, rule)

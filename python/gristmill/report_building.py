@@ -172,7 +172,8 @@ class _Entries:
 def _vocabulary(entries: _Entries, content: dict[str, object], rare_below: int) -> VocabularySummary:
     by_id, counts = entries.by_id, entries.counts
     unused = [token for token in by_id if not counts[token]]
-    unreachable = unreachable_tokens(entries.tokenizer)
+    # What occurred was reached, whatever its own bytes are encoded to ("'l" of "'ll").
+    unreachable = [token for token in unreachable_tokens(entries.tokenizer) if not counts[token]]
     learned = None
     model = content["model"]
     if isinstance(model, dict) and "merges" in model:

@@ -188,7 +188,7 @@ impl MetricCounters {
         if largest as usize >= self.options.vocab_size {
             return Err(Error::UnknownId { id: largest.into(), max: largest_id(self.options.vocab_size) });
         }
-        let measured = if largest <= u32::from(u16::MAX) {
+        let measured = if u16::try_from(largest).is_ok() {
             self.measure::<u16>(encoder, texts, num_threads, interrupted)
         } else {
             self.measure::<u32>(encoder, texts, num_threads, interrupted)

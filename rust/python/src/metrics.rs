@@ -65,8 +65,8 @@ impl MetricCounters {
         guard(|| self.core.to_json().map_err(|error| to_python(py, &error)))
     }
 
-    /// Encode and count texts, the first of which is row `first_row` (or the good ones are `rows`); returns the bad ones that were left out. The
-    /// tokens of the reference and of the parallel texts are those of the good texts.
+    /// Encode and count texts, the first of which is row `first_row` (or the good ones are `rows`); returns the bad ones
+    /// that were left out. The tokens of the reference and of the parallel texts are those of the good texts.
     #[pyo3(signature = (encoder, texts, num_threads, skip_bad, first_row=0, reference_tokens=None, parallel_tokens=None, rows=None))]
     #[allow(clippy::too_many_arguments)] // a method's arguments are its caller's
     fn add_texts(
@@ -106,6 +106,7 @@ impl MetricCounters {
 
     /// Count texts that were encoded elsewhere, from the given rows; spans are character offsets, `(num_tokens, 2)`.
     /// `noised` is the same of their forms with noise, one for each noise.
+    #[allow(clippy::needless_pass_by_value)] // PyO3 hands them over
     #[pyo3(signature = (encoded, rows, noised, reference_tokens=None, parallel_tokens=None))]
     fn add_encoded(
         slf: &Bound<'_, Self>,
@@ -169,6 +170,7 @@ impl MetricCounters {
 
     /// The names of the columns of `groups`.
     #[getter]
+    #[allow(clippy::unused_self)] // a property of each object
     fn columns(&self) -> Vec<String> {
         column_names()
     }

@@ -17,6 +17,9 @@
 //! A token covers a word if it starts in one, or if it is the last to start in the gap before a word and no token
 //! starts with the word: then it reaches into it. `crossing` asks that of each gap, by the same addition.
 
+// The parts of one loop, compiled once for each set of instructions.
+#![allow(clippy::inline_always)]
+
 use super::columns::{CODE_LINES, LINES, Row, WordColumns};
 use super::masks::{AsciiKinds, BLOCK, ascii_kinds};
 use super::words::{WordRule, is_letter, is_mark};

@@ -1,5 +1,7 @@
 //! One document at a time: of the own engine, and of what was encoded elsewhere.
 
+#![allow(clippy::inline_always)] // what `blocks` calls for each word
+
 use std::collections::VecDeque;
 
 use super::blocks::{TokenStarts, Words, count_blocks};
@@ -232,14 +234,14 @@ pub(super) fn measure_encoded(
     samples: &[TypeSample; SAMPLED_RULES.len()],
     classes: &ClassTable,
 ) -> Result<Measured> {
-    let mut samplers = TypeSamplers::new(samples);
+    let mut found_types = TypeSamplers::new(samples);
     let mut token_counts = vec![0; options.vocab_size];
     let mut rows = Vec::with_capacity(documents.len());
     let mut noised = Noised::default();
     for document in documents {
         let hash = document_hash(document.text.as_bytes());
         super::check_same_number("noised texts", document.noised.len(), options.noises.len())?;
-        let mut row = encoded_row(document, options, classes, Some(&mut samplers))?;
+        let mut row = encoded_row(document, options, classes, Some(&mut found_types))?;
         for &id in document.ids {
             // Checked by `encoded_row`.
             token_counts[usize::try_from(id).unwrap_or_default()] += 1;
@@ -268,7 +270,7 @@ pub(super) fn measure_encoded(
         }
         rows.push((hash, row));
     }
-    Ok(Measured { rows, token_counts, found_types: samplers.into_found() })
+    Ok(Measured { rows, token_counts, found_types: found_types.into_found() })
 }
 
 fn encoded_row(

@@ -1,6 +1,8 @@
 //! Hashes that group documents, sample words and seed noise. Saved counters lean on them: changing one needs a new
 //! version of the saved form.
 
+#![allow(clippy::inline_always)] // one call for each word
+
 use crate::order::{GOLDEN, mix};
 
 const MULTIPLIERS: [u64; 4] =
@@ -62,9 +64,9 @@ const HIGH_BYTES: [u64; 17] = byte_masks(8);
 
 const fn byte_masks(skipped: usize) -> [u64; 17] {
     let mut masks = [0; 17];
-    let mut length = 0;
+    let mut length: usize = 0;
     while length <= 16 {
-        let bytes = if length > skipped { length - skipped } else { 0 };
+        let bytes = length.saturating_sub(skipped);
         masks[length] = if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 };
         length += 1;
     }

@@ -97,8 +97,8 @@ fn avx2(block: &[u8; BLOCK]) -> AsciiKinds {
         _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
         _mm256_shuffle_epi8, _mm256_srli_epi16,
     };
-    // SAFETY: both tables have 16 bytes.
     let table = |table: &[u8; 16]| {
+        // SAFETY: the table has 16 bytes.
         _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast::<__m128i>()) })
     };
     let (low, high) = (table(&LOW), table(&HIGH));
@@ -133,8 +133,8 @@ fn avx512(block: &[u8; BLOCK]) -> AsciiKinds {
         __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512,
         _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
     };
-    // SAFETY: both tables have 16 bytes.
     let table = |table: &[u8; 16]| {
+        // SAFETY: the table has 16 bytes.
         _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().cast::<__m128i>()) })
     };
     let halves = _mm512_set1_epi8(15);

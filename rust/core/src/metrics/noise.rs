@@ -185,8 +185,8 @@ fn change_blank(unit: &[char], random: &mut RandomWords, out: &mut String) {
 
 fn replace_by_homoglyph(unit: &[char], random: &mut RandomWords, out: &mut String) {
     let first = random.below(unit.len());
-    let places = (first..unit.len()).chain(0..first);
-    let found = places.filter_map(|place| homoglyph(unit[place]).map(|letter| (place, letter))).next();
+    let mut places = (first..unit.len()).chain(0..first);
+    let found = places.find_map(|place| homoglyph(unit[place]).map(|letter| (place, letter)));
     for (place, &letter) in unit.iter().enumerate() {
         out.push(found.filter(|found| found.0 == place).map_or(letter, |found| found.1));
     }

@@ -62,7 +62,7 @@ impl MetricCounters {
             worst: sizes(&self.outliers.worst),
             best: sizes(&self.outliers.best),
         };
-        serde_json::to_string(&saved).map_err(|error| refused(error.to_string()))
+        serde_json::to_string(&saved).map_err(|error| refused(&error.to_string()))
     }
 
     /// Counters from `to_json`.
@@ -71,29 +71,30 @@ impl MetricCounters {
     ///
     /// `InvalidOffsets` for what is no such JSON.
     pub fn from_json(json: &str) -> Result<Self> {
-        let saved: Saved = serde_json::from_str(json).map_err(|error| refused(error.to_string()))?;
+        let saved: Saved = serde_json::from_str(json).map_err(|error| refused(&error.to_string()))?;
         if saved.version != VERSION {
-            return Err(refused(format!("their version is {} (expected {VERSION})", saved.version)));
+            return Err(refused(&format!("their version is {} (expected {VERSION})", saved.version)));
         }
         if saved.options.vocab_size > MAX_VOCAB_SIZE {
-            return Err(refused(format!("their vocab_size is {}", saved.options.vocab_size)));
+            return Err(refused(&format!("their vocab_size is {}", saved.options.vocab_size)));
         }
         if saved.type_samples.len() != SAMPLED_RULES.len() {
-            return Err(refused(format!("they have {} samples of words", saved.type_samples.len())));
+            return Err(refused(&format!("they have {} samples of words", saved.type_samples.len())));
         }
         let mut counters = Self::new(saved.options);
         for (number, row) in saved.groups {
             let row: Row = row.try_into().map_err(|row: Vec<u64>| {
-                refused(format!("a group has {} sums (expected {NUM_COLUMNS})", row.len()))
+                refused(&format!("a group has {} sums (expected {NUM_COLUMNS})", row.len()))
             })?;
             let group = counters.groups.get_mut(number);
             *group.ok_or_else(|| {
-                refused(format!("there is a group {number} (expected less than {NUM_GROUPS})"))
+                refused(&format!("there is a group {number} (expected less than {NUM_GROUPS})"))
             })? = row;
         }
         for (id, count) in saved.token_counts {
             let place = counters.token_counts.get_mut(id);
-            *place.ok_or_else(|| refused(format!("there is an id {id}, which is not below vocab_size")))? =
+            *place
+                .ok_or_else(|| refused(&format!("there is an id {id}, which is not below vocab_size")))? =
                 count;
         }
         for (sample, saved) in counters.type_samples.iter_mut().zip(saved.type_samples) {
@@ -110,6 +111,6 @@ impl MetricCounters {
     }
 }
 
-fn refused(reason: String) -> Error {
+fn refused(reason: &str) -> Error {
     Error::InvalidOffsets { reason: format!("saved counters cannot be read: {reason}") }
 }

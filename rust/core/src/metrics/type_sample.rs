@@ -5,6 +5,8 @@
 //! of distinct words can be told, too (Bar-Yossef et al., "Counting Distinct Elements in a Data Stream", 2002; Beyer
 //! et al., "On Synopses for Distinct-Value Estimation Under Multiset Operations", 2007).
 
+#![allow(clippy::inline_always)] // one call for each word
+
 use std::collections::{BTreeMap, BinaryHeap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -34,6 +36,7 @@ impl TypeSample {
     }
 
     /// Hashes and words, by ascending hash.
+    #[must_use]
     pub fn words(&self) -> impl ExactSizeIterator<Item = (u64, Option<&str>)> {
         self.words.iter().map(|(hash, word)| (*hash, word.as_deref()))
     }
@@ -176,7 +179,7 @@ mod tests {
         #[test]
         fn few_words_are_all_held(words in proptest::collection::vec("[a-c]{0,3}|[a-z]{250,260}", 0..40)) {
             let distinct: BTreeSet<&String> = words.iter().collect();
-            let found = sample(&[words.clone()]);
+            let found = sample(std::slice::from_ref(&words));
             prop_assert_eq!(found.words().len(), distinct.len());
             let short = distinct.iter().filter(|word| word.len() <= MAX_WORD_BYTES).count();
             prop_assert_eq!(found.words().filter(|(_, word)| word.is_some()).count(), short);
