@@ -27,8 +27,9 @@ packed = gristmill.pack(["def f(x):", "", "return x"], tokenizer, seq_length=4, 
 packer = gristmill.Packer(tokenizer, seq_length=4)
 packer.push(["def f(x):", "return x"])
 report = gristmill.measure_tokenizer(tokenizer, ["def f(x):", "return x"])
-advice = gristmill.advise_vocab_size([f"text {n}" for n in range(100)], vocab_sizes=[257, 260], show_progress=False)
-gristmill.write_advice_page("report.html", advice, {"own": tokenizer}, [f"text {n}" for n in range(100)])
+texts = [f"text {n}" for n in range(100)]
+advice = gristmill.advise_vocab_size(texts, vocab_sizes=[257, 260], show_progress=False)
+gristmill.write_advice_page("report.html", advice, {"own": tokenizer}, texts)
 messages = {}
 for name in ("ConstantLengthDataset", "model_size"):
     try:
