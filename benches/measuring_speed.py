@@ -15,15 +15,13 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from inputs import MEGABYTE, make_tokenizer, read_documents
-
+from corpus import MEGABYTE, read_corpus
 from gristmill.metrics import NOISES, NoiseOptions, TokenizerMeter
 from gristmill.tokenizer import Tokenizer
+from vocabularies import vocabulary_file
 
 BATCH = 1000
 
@@ -36,17 +34,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--tokenizer", default="gpt2", help="gpt2 or trained-N, as in packing_speed.py")
     parser.add_argument("--road", choices=("gristmill", "tokenizers"), default="gristmill")
+    parser.add_argument(
+        "--installed", action="store_true", help="text of the installed packages: nothing is downloaded"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    with tempfile.TemporaryDirectory() as folder:
-        place, trained_on = make_tokenizer(options.tokenizer, Path(folder))
-        content = json.loads(place.read_text(encoding="utf-8"))
+    place = vocabulary_file(options.tokenizer, "python", installed=options.installed)
+    content = json.loads(place.read_text(encoding="utf-8"))
     if options.road == "tokenizers":
         # Changes nothing, and is not what the own engine covers.
         content["normalizer"] = {"type": "Sequence", "normalizers": []}
     tokenizer_json = json.dumps(content)
-    documents, _ = read_documents(options.megabytes, trained_on)
+    documents = list(
+        read_corpus("python", megabytes=options.megabytes, installed=options.installed).documents
+    )
     size = sum(len(text.encode()) for text in documents)
     check(tokenizer_json, documents)
 

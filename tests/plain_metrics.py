@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -37,6 +38,9 @@ _CLASSES = {name: Split(Regex(rf"\p{{{name}}}"), "removed", invert=True) for nam
 @cache
 def is_class(character: str, name: str) -> bool:
     r"""Tell whether `tokenizers` takes a character for a letter (L), mark (M) or number (N)."""
+    # Marks are those of Unicode 14, which Python 3.11 has.
+    if name == "M" and unicodedata.category(character) == "Cn":
+        return False
     return bool(_CLASSES[name].pre_tokenize_str(character))
 
 
