@@ -15,7 +15,11 @@ from rounds import THREAD_VARIABLES
 
 
 class OverLimit(Exception):  # noqa: N818 - it is an answer
-    """The process was ended because it took too long."""
+    """The process was ended because it took too long; `lines` is what it had answered until then."""
+
+    def __init__(self, limit_seconds: float, lines: list[str]) -> None:
+        super().__init__(f"over {limit_seconds:g} s")
+        self.lines = lines
 
 
 def peer_named(name: str) -> Peer:
@@ -53,7 +57,9 @@ def run_fresh(
             timeout=limit_seconds,
         )
     except subprocess.TimeoutExpired as error:
-        raise OverLimit(f"over {limit_seconds:g} s") from error
+        written = error.stdout or b""
+        text = written.decode("utf-8", "ignore") if isinstance(written, bytes) else written
+        raise OverLimit(error.timeout, text.splitlines()) from error
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1][:300])
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -63,3 +69,20 @@ def run_fresh(
 def pin(num_threads: int) -> None:
     """Keep this process on as many cores as it may have threads."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_threads])
+
+
+def memory_bytes(name: str = "VmRSS") -> int:
+    """The memory that this process has (`VmRSS`), or the most that it has had (`VmHWM`).
+
+    Not `ru_maxrss`: that begins with the peak of the process that started this one.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) * 1024
+    raise OSError(f"/proc/self/status has no {name} (expected: Linux)")
+
+
+def forget_peak() -> None:
+    """Let the peak begin again at what is in use now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -170,3 +170,29 @@ def small_table(report: Report) -> str:
 
 TABLES["worst"] = worst_table
 TABLES["small"] = small_table
+
+
+def training_table(report: Report) -> str:
+    """Seconds, ratios and peak memory of every trainer."""
+    texts = []
+    for kind, vocab_size in dict.fromkeys((row["kind"], row["vocab_size"]) for row in report["cells"]):
+        rows = [row for row in report["cells"] if (row["kind"], row["vocab_size"]) == (kind, vocab_size)]
+        texts.append(f"**{kind}, {rows[0]['bytes'] / 1e6:.0f} MB, vocabulary {vocab_size:,}**\n")
+        texts.append("| | threads | seconds | faster by | by CPU time | peak MB (before) | merges | rounds |")
+        texts.append("|---" * 8 + "|")
+        for row in rows:
+            if "failed" in row:
+                texts.append(f"| {row['peer']} | | failed: {row['failed']} | | | | | |")
+                continue
+            figures = (row["seconds"], row["gristmill_is_faster_by"], row["in_cpu_seconds"])
+            shown = " | ".join(f"{figure:.2f}" for figure in figures)
+            memory = f"{row['peak_mb']:.0f} ({row['mb_before']:.0f})"
+            texts.append(
+                f"| {row['peer']} | {row['threads']} | {shown} | {memory} | {row['merges']} "
+                f"| {row['rounds']} |"
+            )
+        texts.append("")
+    return "\n".join(texts)
+
+
+TABLES["training"] = training_table

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import EOS_TOKEN, MEGABYTE, read_corpus
-from fresh import OverLimit, peer_named, pin, run_fresh
+from fresh import OverLimit, forget_peak, memory_bytes, peer_named, pin, run_fresh
 from options import Options, parse
 from packages import cache_folder
 from report import header, run_part
@@ -38,9 +37,10 @@ PEER_NAMES = (
     REFERENCE,
 )
 BOUNDED_NAMES = ("gristmill", "gigatoken", "gigatoken-cachefix", "fastokens", "snaptokens")
+QUICK_NAMES = ("gristmill", "gigatoken", "fastokens", "snaptokens")
 ORDINARY = "ordinary text"
-# At the small size a peer may take so long; at the large one, if that is to be expected, it does not start.
-LIMIT_SECONDS = 5
+# The small size, loading included, and the large one; one that would be over its limit is not begun.
+LIMIT_SECONDS = 6
 LARGE_LIMIT_SECONDS = 12
 REFERENCE_LIMIT_SECONDS = 120
 NUM_BATCHES = 100
@@ -48,16 +48,17 @@ NUM_BATCHES = 100
 
 def measure(options: Options) -> dict[str, Any]:
     """Measure all cases, then what stays bounded."""
-    small, large = (200_000, 2 * MEGABYTE) if options.quick else (2 * MEGABYTE, 20 * MEGABYTE)
+    small, large = (100_000, MEGABYTE) if options.quick else (2 * MEGABYTE, 20 * MEGABYTE)
     vocabulary = vocabulary_file("gpt2", "python")
-    names = [name for name in PEER_NAMES if name in options.peers]
+    names = [name for name in (QUICK_NAMES if options.quick else PEER_NAMES) if name in options.peers]
+    all_threads = options.threads[:1] if options.quick else options.threads
     cells: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in [ORDINARY, *CASES]:
             files = [_write(case, size, Path(folder), options) for size in (small, large)]
             expected = _reference(files[0], vocabulary)
             own_large: str | None = None
-            for num_threads in options.threads:
+            for num_threads in all_threads:
                 for name in names:
                     if num_threads > 1 and _was_over_limit(cells, name, case):
                         continue
@@ -114,9 +115,9 @@ def _reference(file: str, vocabulary: Path) -> str | None:
     key = hashlib.sha256(Path(file).read_bytes() + vocabulary.read_bytes()).hexdigest()[:16]
     place = cache_folder() / f"reference-worst-{key}-tokenizers-{version}.txt"
     if not place.exists():
-        job = {"peer": REFERENCE, "files": [file], "vocabulary": str(vocabulary), "threads": 1}
+        job = {"do": "case", "peer": REFERENCE, "files": [file], "vocabulary": str(vocabulary)}
         try:
-            answer = run_fresh(__file__, job | {"do": "case"}, limit_seconds=REFERENCE_LIMIT_SECONDS)
+            answer = run_fresh(__file__, job, limit_seconds=REFERENCE_LIMIT_SECONDS)
         except OverLimit:
             return None
         place.write_text(answer["runs"][0]["ids"], encoding="ascii")
@@ -124,24 +125,21 @@ def _reference(file: str, vocabulary: Path) -> str | None:
 
 
 def _run(job: dict[str, Any], options: Options) -> dict[str, Any]:
-    peer = peer_named(job["peer"])
-    limits: dict[str, Any] = {"peer": peer, "num_threads": job["threads"], "may_download": not options.quick}
     try:
-        only_small = run_fresh(
+        return run_fresh(
             __file__,
-            job | {"do": "case", "files": job["files"][:1]},
-            limit_seconds=LIMIT_SECONDS + 2,
-            **limits,
+            job | {"do": "case"},
+            peer=peer_named(job["peer"]),
+            num_threads=job["threads"],
+            limit_seconds=LIMIT_SECONDS + LARGE_LIMIT_SECONDS,
+            may_download=not options.quick,
         )
-    except (OverLimit, RuntimeError) as error:
+    except OverLimit as error:
+        if error.lines:  # the small size was answered
+            return {**json.loads(error.lines[-1]), "failed": f"at the large size: {error}"}
         return {"failed": f"at the small size: {error}"}
-    factor = Path(job["files"][1]).stat().st_size / Path(job["files"][0]).stat().st_size
-    if only_small["runs"][0]["seconds"] * factor > LARGE_LIMIT_SECONDS:
-        return only_small
-    try:
-        return run_fresh(__file__, job | {"do": "case"}, limit_seconds=2 * LARGE_LIMIT_SECONDS, **limits)
-    except (OverLimit, RuntimeError) as error:
-        return only_small | {"failed": f"at the large size: {error}"}
+    except RuntimeError as error:
+        return {"failed": str(error)}
 
 
 def _was_over_limit(cells: list[dict[str, Any]], name: str, case: str) -> bool:
@@ -180,33 +178,40 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
 
     loaded = peer_named(job["peer"]).load(Job(Path(job["vocabulary"]), EOS_TOKEN, SEQ_LENGTH, num_threads))
     list(loaded.ids(["warm"]))
-    return (
-        run_bounded(loaded, job["batch_bytes"]) if job["do"] == "bounded" else run_case(loaded, job["files"])
-    )
+    return run_bounded(loaded, job["batch_bytes"]) if job["do"] == "bounded" else run_case(loaded, job)
 
 
-def run_case(loaded: Any, files: list[str]) -> dict[str, Any]:
-    """Encode each file as one document; memory is the growth of the peak, the ids and the text apart."""
+def run_case(loaded: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Encode each file as one document; memory is the growth of the peak, from the loaded text to the ids.
+
+    What is known is printed after each one, in case this process is ended. A size that would be over
+    the limit, judged by the one before, is not begun.
+    """
     import numpy as np
 
-    runs = []
-    for file in files:
+    runs: list[dict[str, Any]] = []
+    for file in job["files"]:
+        num_bytes = Path(file).stat().st_size
+        if runs and runs[-1]["seconds"] * num_bytes / runs[-1]["bytes"] > LARGE_LIMIT_SECONDS:
+            break
         text = Path(file).read_bytes().decode("utf-8")
-        before = peak_bytes()
+        forget_peak()
+        before = memory_bytes()
         started = time.perf_counter()
         (ids,) = loaded.ids([text])
         seconds = time.perf_counter() - started
-        grown = peak_bytes() - before
+        grown = memory_bytes("VmHWM") - before
         array = np.ascontiguousarray(ids, dtype="<u4")
         runs.append(
             {
-                "bytes": Path(file).stat().st_size,
+                "bytes": num_bytes,
                 "seconds": seconds,
                 "peak_growth_bytes": grown,
                 "num_ids": len(array),
                 "ids": hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest(),
             }
         )
+        print(json.dumps({"runs": runs}), flush=True)
     return {"runs": runs}
 
 
@@ -224,7 +229,7 @@ def run_bounded(loaded: Any, batch_bytes: int) -> dict[str, Any]:
 
     for _ in loaded.grind(batches()):
         seconds[-1] += time.perf_counter()
-        resident.append(resident_bytes())
+        resident.append(memory_bytes())
     tenth = NUM_BATCHES // 10
     second, last = sum(seconds[tenth : 2 * tenth]), sum(seconds[-tenth:])
     return {
@@ -235,17 +240,6 @@ def run_bounded(loaded: Any, batch_bytes: int) -> dict[str, Any]:
         "resident_megabytes_after_second_tenth": resident[2 * tenth - 1] / MEGABYTE,
         "resident_megabytes_at_end": resident[-1] / MEGABYTE,
     }
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def resident_bytes() -> int:
-    """The memory that it has now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
 
 
 def main(arguments: list[str] | None = None) -> int:

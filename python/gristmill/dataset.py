@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gristmill.corpus import as_source
-from gristmill.errors import SourceError, require_extra
+from gristmill.errors import ConfigError, SourceError, require_extra
 from gristmill.ledger import Ledger
 from gristmill.options import check_count
 from gristmill.order import BlockGroup, BlockStream, RefillEvent as RefillEvent
-from gristmill.packing import padding_id
+from gristmill.packing import check_strategy, padding_id
 from gristmill.tokenizer import Tokenizer
 
 try:
@@ -79,6 +79,7 @@ class ConstantLengthDataset(_Base):
         chars_per_token: a hint for the first buffer; nothing but speed depends on it.
         buffer_sequences: samples' worth of tokens, over all ranks, that one filling produces, at least.
         rank, world_size: which share of the global order this object gives.
+        strategy: "concatenate". Best-fit packing, which `pack` and `Packer` have, is refused for now.
 
     Raises:
         TypeError, ValueError: an option is of the wrong type or out of range.
@@ -115,7 +116,13 @@ class ConstantLengthDataset(_Base):
         buffer_sequences: int = 256,
         rank: int = 0,
         world_size: int = 1,
+        strategy: str = "concatenate",
     ) -> None:
+        if check_strategy(strategy) != "concatenate":
+            raise ConfigError(
+                f"strategy is {strategy!r} (expected 'concatenate': the order of blocks and the state are "
+                "defined for it alone so far; pack and Packer pack by best fit)"
+            )
         self._documents = documents
         self._tokenizer = tokenizer
         self._options: dict[str, Any] = {

@@ -266,7 +266,7 @@ class _Run:
         stream, first = self._stream, self._packer.next_block
         pad = padding_id(stream.tokenizer) if stream.options.final == "pad" else None
         lanes = self._packer.lane_positions()
-        blocks, num_valid = self._packer.finish(pad)
+        blocks, num_valid, *_ = self._packer.finish(pad)
         self._lanes_at_end, self._num_valid_at_end = lanes, num_valid
         if self._ahead > len(blocks):
             raise ResumeError(
