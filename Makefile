@@ -67,10 +67,10 @@ python-lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest gristmill._native
 
-# Two processes share the test files (tests/conftest.py says which stay together). A skip that
+# Two processes share the test files (tests/sharing.py says which stay together). A skip that
 # tests/allowed_skips.txt does not list is a failure (tests/skip_policy.py).
 python-test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 clean:
 	rm -rf target dist gristmill-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import samples
@@ -16,23 +14,6 @@ settings.register_profile(
     "gristmill", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gristmill")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark for runs without pytest-xdist, too."""
-    config.addinivalue_line("markers", "xdist_group(name): tests that stay in one process")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay in one process, where pytest-xdist shares them out: it keeps a group together.
-
-    A file is a group, as it shares its fixtures. All of the trainer's tests are one, for the run that they
-    compare with; the group with the most tests is begun first, and it is that one.
-    """
-    trainer = Path(__file__).parent / "train"
-    for item in items:
-        group = "trainer" if trainer in item.path.parents else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
