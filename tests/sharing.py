@@ -1,4 +1,4 @@
-"""How `make test` shares the tests between processes: a file stays whole, the trainer's files stay together."""
+"""How `make test` shares the tests between processes: files stay whole, the trainer's stay together."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_a_failed_folder_leaves_nothing(tmp_path: Path, count: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# as above, and one more rename: what was there goes aside first; the last fsync comes when the new one is there
+# one more step than above, for what was there goes aside first; at the last one the new folder is in place
 @pytest.mark.parametrize("count", range(1, FOLDER_STEPS + 1))
 def test_a_failed_replacement_leaves_what_was_there(tmp_path: Path, count: int) -> None:
     (tmp_path / "out").mkdir()
