@@ -1,11 +1,14 @@
 //! Documents to ids: split, look up, merge what is new.
 
+mod batch;
+
 use std::ops::Range;
 use std::sync::{Mutex, OnceLock};
 
+pub use batch::Encoded;
+
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::huge_pages;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::{MergeScratch, MergeTable, Merger};
@@ -19,8 +22,6 @@ use crate::worker::{MAX_TEXT, Worker};
 const MAX_KEPT_SCRATCHES: usize = 64;
 /// Tables of one worker, unless told otherwise. Twice as much gains little, half as much loses a fifth.
 pub const DEFAULT_CACHE_BYTES: usize = 12 << 20;
-/// Where there are several threads, texts longer than this are shared between them.
-const PART_BYTES: usize = 1 << 20;
 
 /// A byte-level BPE encoder: immutable in what it means, shared freely between threads.
 #[derive(Debug)]
@@ -56,15 +57,6 @@ impl Default for EncoderOptions {
 pub struct Scratch {
     pub(crate) narrow: Option<Worker<u16>>,
     pub(crate) wide: Option<Worker<u32>>,
-}
-
-/// The ids of some documents, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded<I> {
-    /// All ids.
-    pub ids: Vec<I>,
-    /// Document `d` has `ids[offsets[d]..offsets[d + 1]]`.
-    pub offsets: Vec<i64>,
 }
 
 impl Encoder {
@@ -159,39 +151,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encode documents on up to `num_threads` threads. `interrupted` is asked now and then on the calling
-    /// thread, while workers run; once it says yes, the call ends with `Cancelled`.
-    pub fn encode_batch<I: TokenId>(
-        &self,
-        texts: &[&str],
-        num_threads: usize,
-        interrupted: Interrupted<'_>,
-    ) -> Result<Encoded<I>> {
-        // One huge document must not leave the other threads idle.
-        let part_bytes = if num_threads > 1 { PART_BYTES } else { usize::MAX };
-        let mut all_parts = Vec::with_capacity(texts.len());
-        let mut parts_of = Vec::with_capacity(texts.len());
-        for text in texts {
-            let before = all_parts.len();
-            all_parts.extend(parts(text, part_bytes));
-            parts_of.push(all_parts.len() - before);
-        }
-        let done = self.for_each_range(&all_parts, num_threads, interrupted, |scratch, range, cancel| {
-            let texts = &all_parts[range];
-            let mut ids = Vec::new();
-            // Enough for most text; more is made room for on the way.
-            huge_pages::reserve(&mut ids, texts.iter().map(|text| text.len()).sum::<usize>() / 3);
-            let mut lengths = Vec::with_capacity(texts.len());
-            for text in texts {
-                let before = ids.len();
-                self.encode_into::<I>(text, scratch, &mut ids, cancel)?;
-                lengths.push(ids.len() - before);
-            }
-            Ok((ids, lengths))
-        })?;
-        Ok(join(done, &parts_of))
-    }
-
     /// Run `work` over ranges of documents, each worker with a scratch of its own; results in order.
     pub(crate) fn for_each_range<R: Send>(
         &self,
@@ -244,30 +203,6 @@ fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
         rest = Some(after);
         Some(part)
     })
-}
-
-/// One array from the workers' parts; each is freed once it is copied. Document `d` has `parts_of[d]` of the lengths.
-fn join<I: TokenId>(mut done: Vec<(Vec<I>, Vec<usize>)>, parts_of: &[usize]) -> Encoded<I> {
-    let mut offsets = Vec::with_capacity(parts_of.len() + 1);
-    let mut end = 0_i64;
-    offsets.push(end);
-    let mut lengths = done.iter().flat_map(|(_, lengths)| lengths);
-    for &num_parts in parts_of {
-        let length: usize = lengths.by_ref().take(num_parts).sum();
-        end += i64::try_from(length).unwrap_or(i64::MAX);
-        offsets.push(end);
-    }
-    if done.len() == 1
-        && let Some((ids, _)) = done.pop()
-    {
-        return Encoded { ids, offsets };
-    }
-    let mut ids = Vec::new();
-    huge_pages::reserve(&mut ids, done.iter().map(|(ids, _)| ids.len()).sum());
-    for (part, _) in done {
-        ids.extend_from_slice(&part);
-    }
-    Encoded { ids, offsets }
 }
 
 #[cfg(test)]

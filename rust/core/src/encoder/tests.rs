@@ -93,3 +93,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_joined_batch_has_its_head_and_an_end_behind_each_document() {
+    let encoder = encoder();
+    let long = "the  quick brown fox\n".repeat(60_000);
+    let texts = ["", &long, "the", "", &long[..400_000], "  x"];
+    let mut expected = Encoded { ids: vec![7, 8], offsets: vec![2] };
+    for text in texts {
+        expected.ids.extend(encode(&encoder, text).unwrap());
+        expected.ids.push(300);
+        expected.offsets.push(i64::try_from(expected.ids.len()).unwrap());
+    }
+    for num_threads in [1, 2, 5] {
+        let joined = encoder.encode_joined(vec![7, 8], &texts, 300, num_threads, &mut || false);
+        assert_eq!(joined, Ok(expected.clone()));
+    }
+    let nothing = encoder.encode_joined::<u16>(vec![7], &[], 300, 2, &mut || false);
+    assert_eq!(nothing, Ok(Encoded { ids: vec![7], offsets: vec![1] }));
+}
