@@ -160,7 +160,7 @@ pub(super) fn hash_key(instructions: Instructions, key: u128) -> usize {
 }
 
 #[inline]
-fn prefetch(entry: &Entry) {
+pub(super) fn prefetch<T>(entry: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing, and SSE is part of x86-64.
     unsafe {
