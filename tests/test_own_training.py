@@ -227,7 +227,7 @@ def test_documents_are_not_held() -> None:
             alive -= 1
 
     documents = (Text(f"word{number % 7} and others " * 400) for number in range(10_000))
-    train_tokenizer(documents, 300, max_memory=1 << 20, show_progress=False)
+    train_tokenizer(documents, 300, max_memory=2 << 20, show_progress=False)
     assert most <= 2100
 
 

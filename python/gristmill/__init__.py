@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         TrainingMemoryError as TrainingMemoryError,
         UnsupportedTokenizerError as UnsupportedTokenizerError,
     )
+    from gristmill.inspection import TextInspection as TextInspection, inspect_text as inspect_text
     from gristmill.metrics import (
         TokenizerReport as TokenizerReport,
         estimate_chars_per_token as estimate_chars_per_token,
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
         training_engine as training_engine,
     )
     from gristmill.train.model import model_size as model_size
+    from gristmill.vocabulary_advice import (
+        ModelShape as ModelShape,
+        VocabularyAdvice as VocabularyAdvice,
+        advise_vocab_size as advise_vocab_size,
+    )
+    from gristmill.vocabulary_cut import cut_vocabulary as cut_vocabulary
 
     __version__: str
 
@@ -60,9 +67,15 @@ _HOME = {
     "TokenBatch": "tokenizer",
     "train_tokenizer": "tokenizer_training",
     "training_engine": "tokenizer_training",
+    "inspect_text": "inspection",
+    "TextInspection": "inspection",
     "measure_tokenizer": "metrics",
     "TokenizerReport": "metrics",
     "estimate_chars_per_token": "metrics",
+    "advise_vocab_size": "vocabulary_advice",
+    "VocabularyAdvice": "vocabulary_advice",
+    "ModelShape": "vocabulary_advice",
+    "cut_vocabulary": "vocabulary_cut",
     "pack": "packing",
     "Packer": "packing",
     "PackedBlocks": "packing",

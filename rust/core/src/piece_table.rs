@@ -26,11 +26,11 @@
 
 mod keys;
 
-use keys::{NO_KEY, hash_key, hash_portable, padded_key, prefetch, probe};
+use keys::{NO_KEY, hash_key, hash_portable, padded_key, probe};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::huge_pages::{self, Plain, ZeroedArray};
+use crate::huge_pages::{self, Plain, ZeroedArray, prefetch};
 use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::{Merger, MergerScratch, ShortPiece, ShortTokens};

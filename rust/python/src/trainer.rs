@@ -33,7 +33,8 @@ impl BpeTrainer {
     ) -> PyResult<Vec<(usize, String)>> {
         guard(|| {
             let objects = texts::objects(texts)?;
-            let texts = texts::read_or_refuse(&objects, skip_bad)?;
+            let transcoded = texts::Transcoded::new(&objects)?;
+            let texts = texts::read_transcoded_or_refuse(&objects, &transcoded, skip_bad)?;
             loop {
                 match interruptible(py, |interrupted| self.0.push(&texts.good, num_threads, interrupted))? {
                     // Nothing was counted yet.

@@ -23,11 +23,14 @@
 mod arena;
 mod budget;
 mod count;
+mod first_pairs;
+mod kept_pairs;
 mod merges;
 mod pair_map;
 mod position;
 #[cfg(test)]
 mod reference;
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -44,7 +47,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::parallel::{self, Interrupted};
-use crate::unicode::{Class, ClassTable};
+use crate::unicode::{self, Class, ClassTable};
 use arena::Arena;
 use budget::Budget;
 use count::PieceCounts;
@@ -212,12 +215,10 @@ impl BpeTrainer {
         interrupted: Interrupted<'_>,
     ) -> Result<()> {
         let classes = &self.classes;
-        let unassigned = |c: &char| !c.is_ascii() && classes.of(u32::from(*c)) == Class::Unassigned;
         let look = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
             let mut found = BTreeSet::new();
-            for text in texts[range].iter().filter(|text| !text.is_ascii()) {
-                cancel.check()?;
-                found.extend(text.chars().filter(unassigned).map(u32::from));
+            for text in &texts[range] {
+                find_unassigned(text.as_bytes(), classes, cancel, &mut found)?;
             }
             Ok(found)
         };
@@ -271,6 +272,8 @@ impl BpeTrainer {
             });
         }
         self.is_spent = true;
+        // The largest one takes the others in.
+        self.counts.sort_by_key(PieceCounts::num_distinct);
         let mut counts = self.counts.pop().unwrap_or_default();
         for other in self.counts.drain(..) {
             counts.absorb(other, &self.budget, cancel)?;
@@ -289,10 +292,38 @@ impl BpeTrainer {
         } else {
             Merger::<usize>::new(arena, &mut tokens, limits, &self.budget, cancel)?.run(progress)?
         };
-        Ok(Trained { vocabulary: tokens.into_vocabulary(), merges })
+        Ok(Trained { vocabulary: tokens.into_vocabulary(&self.budget)?, merges })
     }
 
     fn check_not_spent(&self) -> Result<()> {
         if self.is_spent { Err(Error::TrainerSpent) } else { Ok(()) }
     }
+}
+
+/// Collect the code points of a text that have no class yet. Nearly all of most texts is ASCII, and passed over.
+fn find_unassigned(
+    text: &[u8],
+    classes: &ClassTable,
+    cancel: &Cancel,
+    found: &mut BTreeSet<u32>,
+) -> Result<()> {
+    const STRIDE: usize = 1 << 7;
+    let mut start = 0;
+    while start < text.len() {
+        cancel.check()?;
+        let end = text.len().min(start + STRIDE);
+        if text[start..end].is_ascii() {
+            start = end;
+            continue;
+        }
+        // The last character may reach past the end, where the next stride then begins.
+        while start < end {
+            let (code_point, num_bytes) = unicode::decode(text, start);
+            if code_point >= 0x80 && classes.of(code_point) == Class::Unassigned {
+                found.insert(code_point);
+            }
+            start += num_bytes;
+        }
+    }
+    Ok(())
 }
