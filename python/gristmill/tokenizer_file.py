@@ -156,7 +156,7 @@ def is_reachable_from_text(content: dict[str, Any], token: str) -> bool:
         return False
     if len(token) == 1:
         return True
-    # Both parts of a merge are tokens themselves. Mostly no cut gives two, which saves a walk over all merges.
+    # Both parts of a merge are tokens. Mostly no cut gives two, which saves a walk over all merges.
     cuts = [(token[:place], token[place:]) for place in range(1, len(token))]
     pairs = {cut for cut in cuts if cut[0] in model["vocab"] and cut[1] in model["vocab"]}
     return bool(pairs) and not pairs.isdisjoint(merge_pairs(model))
