@@ -3,6 +3,7 @@
 mod batch;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 pub use batch::Encoded;
@@ -18,10 +19,10 @@ use crate::unicode::{ClassRange, ClassTable};
 use crate::vocabulary::Vocabulary;
 use crate::worker::{MAX_TEXT, Worker};
 
-/// Scratches kept for later calls: as many as cores of a large machine.
-const MAX_KEPT_SCRATCHES: usize = 64;
-/// Tables of one worker, unless told otherwise. Twice as much gains little, half as much loses a fifth.
-pub const DEFAULT_CACHE_BYTES: usize = 12 << 20;
+/// Tables of all workers together, unless told otherwise: as much as 16 of them can use, and enough for 64.
+pub const DEFAULT_CACHE_BYTES: usize = 16 * MAX_WORKER_BYTES;
+/// Tables of one worker at most. Twice as much gains nothing, a quarter loses a sixth.
+const MAX_WORKER_BYTES: usize = 12 << 20;
 
 /// A byte-level BPE encoder: immutable in what it means, shared freely between threads.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Encoder {
     /// The table with what Unicode 14 does not assign, once it was asked for.
     all_classes: OnceLock<ClassTable>,
     options: EncoderOptions,
+    /// As in the options, until it is set anew.
+    cache_bytes: AtomicUsize,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -42,7 +45,7 @@ pub struct Encoder {
 pub struct EncoderOptions {
     /// Which instructions its stages use.
     pub instructions: Instructions,
-    /// Bytes of the tables of pieces that one worker keeps; there is a worker for each thread of a call.
+    /// Bytes of the tables of pieces: those of all threads of a call, and those kept between calls.
     pub cache_bytes: usize,
 }
 
@@ -55,6 +58,8 @@ impl Default for EncoderOptions {
 /// What one thread needs between documents: its tables and working memory, made when they are needed first.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// What its tables may take; 0 where nothing was said.
+    cache_bytes: usize,
     pub(crate) narrow: Option<Worker<u16>>,
     pub(crate) wide: Option<Worker<u32>>,
 }
@@ -90,6 +95,7 @@ impl Encoder {
             classes: ClassTable::unicode_14(),
             all_classes: OnceLock::new(),
             options,
+            cache_bytes: AtomicUsize::new(options.cache_bytes),
             scratches: Mutex::new(Vec::new()),
         }
     }
@@ -125,7 +131,8 @@ impl Encoder {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        let EncoderOptions { instructions, cache_bytes } = self.options;
+        let instructions = self.options.instructions;
+        let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
         let worker = I::worker(scratch).get_or_insert_with(|| Worker::new(instructions, cache_bytes));
         for part in parts(text, MAX_TEXT / 2) {
             if part.len() <= MAX_TEXT {
@@ -163,24 +170,49 @@ impl Encoder {
             texts,
             num_threads,
             interrupted,
-            || self.take_scratch(),
+            || self.take_scratch(num_threads),
             work,
             |scratch| self.keep_scratch(scratch),
         )
     }
 
-    /// A scratch from earlier calls, or a new one. Never waits: after a fork, a lock that another thread held
-    /// stays locked for ever in the child.
+    /// Bytes of the tables of pieces, of all threads together.
     #[must_use]
-    pub fn take_scratch(&self) -> Scratch {
+    pub fn cache_bytes(&self) -> usize {
+        self.cache_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Set them for the calls from now on; what was learned is forgotten. At least 30 KiB a thread are taken in any case.
+    pub fn set_cache_bytes(&self, cache_bytes: usize) {
+        self.cache_bytes.store(cache_bytes, Ordering::Relaxed);
+        if let Ok(mut kept) = self.scratches.try_lock() {
+            kept.clear();
+        }
+    }
+
+    /// What the tables of each of some workers may take.
+    fn worker_bytes(&self, num_workers: usize) -> usize {
+        (self.cache_bytes() / num_workers.max(1)).clamp(1, MAX_WORKER_BYTES)
+    }
+
+    /// A scratch from earlier calls, or a new one, for each of up to `num_workers` workers of a call. Never waits: after a
+    /// fork, a lock that another thread held stays locked for ever in the child.
+    #[must_use]
+    pub fn take_scratch(&self, num_workers: usize) -> Scratch {
+        let cache_bytes = self.worker_bytes(num_workers);
         let kept = self.scratches.try_lock().ok().and_then(|mut kept| kept.pop());
-        kept.unwrap_or_default()
+        // One with larger tables was made for fewer workers, or before the size was set anew.
+        match kept {
+            Some(scratch) if scratch.cache_bytes <= cache_bytes => scratch,
+            _ => Scratch { cache_bytes, ..Scratch::default() },
+        }
     }
 
     /// Keep a scratch, with what its cache has learned, for later calls.
     pub fn keep_scratch(&self, scratch: Scratch) {
         if let Ok(mut kept) = self.scratches.try_lock()
-            && kept.len() < MAX_KEPT_SCRATCHES
+            && kept.iter().map(|kept| kept.cache_bytes).sum::<usize>() + scratch.cache_bytes
+                <= self.cache_bytes().max(self.worker_bytes(1))
         {
             kept.push(scratch);
         }

@@ -122,7 +122,7 @@ impl MetricCounters {
             texts,
             num_threads,
             interrupted,
-            || (encoder.take_scratch(), Self::new(self.token_counts.len()), Vec::<u32>::new()),
+            || (encoder.take_scratch(num_threads), Self::new(self.token_counts.len()), Vec::<u32>::new()),
             |(scratch, counters, ids), range, cancel| {
                 for text in &texts[range] {
                     ids.clear();

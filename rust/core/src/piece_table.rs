@@ -129,6 +129,7 @@ struct Wanted {
     piece: usize,
     key: [u128; 2],
     long_place: usize,
+    num_bytes: usize,
 }
 
 impl<I: TokenId> PieceTable<I> {
@@ -191,8 +192,9 @@ impl<I: TokenId> PieceTable<I> {
         self.batch.spills.clear();
         self.spilled.clear();
         if num_misses > 0 {
-            let num_misses = self.look_beside(starts, num_misses);
-            self.look_in_long_tables(merger, text, starts, num_misses, cancel)?;
+            let num_longest = self.look_beside(text, starts, num_misses);
+            self.look_in_long_table();
+            self.look_in_longest_table(merger, text, starts, num_longest, cancel)?;
             self.merge_wanted(merger, text, starts);
         }
         self.emit(num_pieces, ids);
@@ -200,76 +202,95 @@ impl<I: TokenId> PieceTable<I> {
         Ok(())
     }
 
-    /// Short pieces that are found in the entry beside leave the list of misses. The others need the long tables next.
-    fn look_beside(&mut self, starts: &[u32], num_misses: usize) -> usize {
+    /// Short pieces that are found in the entry beside are done. Others of up to 32 bytes are wanted from the long table,
+    /// which is prefetched; still longer ones stay in the list of misses, whose new length is returned.
+    fn look_beside(&mut self, text: &[u8], starts: &[u32], num_misses: usize) -> usize {
         let entries = self.entries.as_slice();
         let long_entries = self.long_entries.as_slice();
-        let mut num_left = 0;
+        let Batch { keys, places, misses, wanted, .. } = &mut *self.batch;
+        let mut num_longest = 0;
+        wanted.clear();
         for miss in 0..num_misses {
-            let piece = self.batch.misses[miss];
-            let index = usize::from(piece);
-            if (starts[index + 1] - starts[index]) as usize <= WORD {
-                let place = self.batch.places[index];
-                if entries[(place ^ 1) as usize].key == self.batch.keys[index] {
-                    self.batch.places[index] = place ^ 1;
+            let piece = usize::from(misses[miss]);
+            let (start, end) = (starts[piece] as usize, starts[piece + 1] as usize);
+            let (key, hash) = if end - start <= WORD {
+                let (key, place) = (keys[piece], places[piece] ^ 1);
+                if entries[place as usize].key == key {
+                    places[piece] = place;
                     continue;
                 }
-                prefetch(&long_entries[place as usize & (long_entries.len() - 1)]);
-            }
-            self.batch.misses[num_left] = piece;
-            num_left += 1;
+                ([key, 0], u64::from(place))
+            } else if end - start <= 2 * WORD {
+                let key = [padded_key(&text[start..start + WORD]), padded_key(&text[start + WORD..end])];
+                (key, hash_portable(key[0]) ^ hash_portable(key[1]).rotate_left(23))
+            } else {
+                misses[num_longest] = piece as u16;
+                num_longest += 1;
+                continue;
+            };
+            let long_place = hash as usize & (long_entries.len() - 1);
+            prefetch(&long_entries[long_place]);
+            wanted.push(Wanted { piece, key, long_place, num_bytes: end - start });
         }
-        num_left
+        num_longest
     }
 
-    /// Find pieces in the long tables; list those to be merged.
-    fn look_in_long_tables(
+    /// Pieces that are in the long table are no longer wanted.
+    fn look_in_long_table(&mut self) {
+        let mut num_left = 0;
+        for number in 0..self.batch.wanted.len() {
+            let wanted = self.batch.wanted[number];
+            let LongEntry { key, ids } = self.long_entries.as_slice()[wanted.long_place];
+            if key == wanted.key {
+                let first = self.spilled.len();
+                spill(&mut self.spilled, &ids);
+                let count = self.spilled[first + Self::LONG_CAPACITY].to_u32() as usize;
+                self.put(wanted.piece, first, count);
+            } else {
+                self.batch.wanted[num_left] = wanted;
+                num_left += 1;
+            }
+        }
+        self.batch.wanted.truncate(num_left);
+    }
+
+    /// Find or merge the pieces of more than 32 bytes, and find those of more than 16 that have too many ids for the long
+    /// table.
+    fn look_in_longest_table(
         &mut self,
         merger: &Merger,
         text: &[u8],
         starts: &[u32],
-        num_misses: usize,
+        num_longest: usize,
         cancel: &Cancel,
     ) -> Result<()> {
-        self.batch.wanted.clear();
-        self.batch.pieces.clear();
-        for miss in 0..num_misses {
+        for miss in 0..num_longest {
             let piece = usize::from(self.batch.misses[miss]);
             let bytes = &text[starts[piece] as usize..starts[piece + 1] as usize];
-            if bytes.len() > 2 * WORD {
-                let first = self.spilled.len();
-                self.encode_longest(merger, bytes, cancel)?;
-                self.put_spilled(piece, first);
+            if self.find_longest(piece, bytes) {
                 continue;
             }
-            let mask = self.long_entries.as_slice().len() - 1;
-            let (key, long_place) = if bytes.len() > WORD {
-                let key = [padded_key(&bytes[..WORD]), padded_key(&bytes[WORD..])];
-                let hash = hash_portable(key[0]) ^ hash_portable(key[1]).rotate_left(23);
-                (key, hash as usize & mask)
-            } else {
-                ([self.batch.keys[piece], 0], self.batch.places[piece] as usize & mask)
-            };
-            let entry = &mut self.long_entries.as_mut_slice()[long_place];
-            if entry.key == key {
-                let ids = ids_of::<I>(&mut entry.ids);
-                let count = ids[Self::LONG_CAPACITY].to_u32() as usize;
-                let first = self.spilled.len();
-                // All of them, so that the copy has a fixed size.
-                self.spilled.extend_from_slice(&ids[..=Self::LONG_CAPACITY]);
-                self.put(piece, first, count);
-                continue;
-            }
-            if bytes.len() > WORD
-                && self.find_longest(bytes).is_some_and(|place| self.spill_longest(piece, place))
+            let first = self.spilled.len();
+            merger.merge_long(self.instructions, bytes, &mut self.merging, &mut self.spilled, cancel)?;
+            self.remember_longest(bytes, first);
+            self.put(piece, first, self.spilled.len() - first);
+        }
+        let mut num_left = 0;
+        self.batch.pieces.clear();
+        for number in 0..self.batch.wanted.len() {
+            let wanted = self.batch.wanted[number];
+            let start = starts[wanted.piece] as usize;
+            if wanted.num_bytes > WORD
+                && self.find_longest(wanted.piece, &text[start..start + wanted.num_bytes])
             {
                 continue;
             }
-            self.batch.wanted.push(Wanted { piece, key, long_place });
-            self.batch
-                .pieces
-                .push(ShortPiece::from_words(key.map(|word| (!word).to_le_bytes()), bytes.len()));
+            self.batch.wanted[num_left] = wanted;
+            num_left += 1;
+            let words = wanted.key.map(|word| (!word).to_le_bytes());
+            self.batch.pieces.push(ShortPiece::from_words(words, wanted.num_bytes));
         }
+        self.batch.wanted.truncate(num_left);
         Ok(())
     }
 
@@ -284,9 +305,9 @@ impl<I: TokenId> PieceTable<I> {
         }
         merger.merge_short(self.instructions, pieces, &mut self.merging, merged);
         for number in 0..self.batch.wanted.len() {
-            let Wanted { piece, key, long_place } = self.batch.wanted[number];
+            let Wanted { piece, key, long_place, num_bytes } = self.batch.wanted[number];
             let count = self.batch.merged[number].count;
-            if key[1] == 0 && count <= Self::CAPACITY {
+            if num_bytes <= WORD && count <= Self::CAPACITY {
                 let home = self.batch.places[piece];
                 let slot = self.new_scratch(piece);
                 let tokens = &self.batch.merged[number].tokens[..count];
@@ -303,7 +324,7 @@ impl<I: TokenId> PieceTable<I> {
                 let entry = &mut self.long_entries.as_mut_slice()[long_place];
                 entry.key = key;
                 fill::<I>(&mut entry.ids, tokens, count);
-            } else if key[1] != 0 {
+            } else if num_bytes > WORD {
                 self.remember_longest(&text[starts[piece] as usize..starts[piece + 1] as usize], first);
             }
             self.put(piece, first, count);
@@ -318,19 +339,17 @@ impl<I: TokenId> PieceTable<I> {
         slot
     }
 
-    /// The ids of `piece` are all that were spilled from `first` on.
-    fn put_spilled(&mut self, piece: usize, first: usize) {
-        let count = self.spilled.len() - first;
-        self.put(piece, first, count);
-    }
-
     /// The ids of `piece` are `count` of the spilled ones: as many as fit are put into a scratch entry, with the count of
     /// all; the others are copied by `emit`.
     fn put(&mut self, piece: usize, first: usize, count: usize) {
         let slot = self.new_scratch(piece);
+        if self.spilled.len() <= first + Self::CAPACITY {
+            self.spilled.resize(first + Self::CAPACITY + 1, I::default());
+        }
         let entry = &mut self.entries.as_mut_slice()[self.num_entries + slot];
-        let known = &self.spilled[first..(first + Self::CAPACITY).min(self.spilled.len())];
-        fill::<I>(&mut entry.ids, known.iter().copied(), count);
+        let ids = ids_of::<I>(&mut entry.ids);
+        ids.copy_from_slice(&self.spilled[first..=first + Self::CAPACITY]);
+        ids[Self::CAPACITY] = I::from_u32(count as u32);
         if count > Self::CAPACITY {
             self.batch.spills.push(Spill { piece, first, count });
         }
@@ -361,25 +380,18 @@ impl<I: TokenId> PieceTable<I> {
         merger.merge_long(self.instructions, piece, &mut self.merging, ids, cancel)
     }
 
-    /// Append the ids of a piece of more than 32 bytes to `spilled`.
-    fn encode_longest(&mut self, merger: &Merger, bytes: &[u8], cancel: &Cancel) -> Result<()> {
-        if let Some(place) = self.find_longest(bytes) {
-            let ids = ids_of::<I>(&mut self.longest_entries.as_mut_slice()[place].ids);
-            let count = ids[Self::LONGEST_CAPACITY].to_u32() as usize;
-            self.spilled.extend_from_slice(&ids[..count]);
-            return Ok(());
+    /// Whether the table of longest entries has these bytes; then `piece` gets the ids of them.
+    fn find_longest(&mut self, piece: usize, bytes: &[u8]) -> bool {
+        let Some(place) = self.longest_place(bytes) else { return false };
+        let entry = &self.longest_entries.as_slice()[place];
+        if entry.bytes.get(..usize::from(entry.num_bytes)) != Some(bytes) {
+            return false;
         }
         let first = self.spilled.len();
-        merger.merge_long(self.instructions, bytes, &mut self.merging, &mut self.spilled, cancel)?;
-        self.remember_longest(bytes, first);
-        Ok(())
-    }
-
-    /// Where the table of longest entries has these bytes.
-    fn find_longest(&self, bytes: &[u8]) -> Option<usize> {
-        let place = self.longest_place(bytes)?;
-        let entry = &self.longest_entries.as_slice()[place];
-        (entry.bytes.get(..usize::from(entry.num_bytes)) == Some(bytes)).then_some(place)
+        spill(&mut self.spilled, &entry.ids);
+        let count = self.spilled[first + Self::LONGEST_CAPACITY].to_u32() as usize;
+        self.put(piece, first, count);
+        true
     }
 
     fn longest_place(&self, bytes: &[u8]) -> Option<usize> {
@@ -390,16 +402,6 @@ impl<I: TokenId> PieceTable<I> {
             .chunks(WORD)
             .fold(bytes.len() as u64, |hash, word| hash_portable(padded_key(word) ^ u128::from(hash) << 32));
         Some(hash as usize & (self.longest_entries.as_slice().len() - 1))
-    }
-
-    /// The ids of `piece` are those of a longest entry.
-    fn spill_longest(&mut self, piece: usize, place: usize) -> bool {
-        let ids = ids_of::<I>(&mut self.longest_entries.as_mut_slice()[place].ids);
-        let count = ids[Self::LONGEST_CAPACITY].to_u32() as usize;
-        let first = self.spilled.len();
-        self.spilled.extend_from_slice(&ids[..count]);
-        self.put(piece, first, count);
-        true
     }
 
     /// Keep the ids that were spilled from `first` on, where they fit.
@@ -441,8 +443,40 @@ impl<I: TokenId> PieceTable<I> {
         unsafe { ids.set_len(before + len) };
         for &Spill { piece, first, count } in &self.batch.spills {
             let begin = before + self.batch.begins[piece] as usize;
-            ids[begin..begin + count].copy_from_slice(&self.spilled[first..first + count]);
+            copy_more_than_a_word(&self.spilled[first..first + count], &mut ids[begin..begin + count]);
         }
+    }
+}
+
+/// Append all that an entry has for ids, whatever is used of it, so that the copy has a fixed size.
+#[inline]
+fn spill<I: TokenId, const N: usize>(spilled: &mut Vec<I>, bytes: &[u8; N]) {
+    let num_ids = N / size_of::<I>();
+    spilled.reserve(num_ids);
+    // SAFETY: the reserve has room for the N bytes, which are plain integers.
+    unsafe {
+        spilled.as_mut_ptr().add(spilled.len()).cast::<[u8; N]>().write_unaligned(*bytes);
+        spilled.set_len(spilled.len() + num_ids);
+    }
+}
+
+/// Copy at least 16 bytes of ids, 16 at a time, the last ones perhaps twice: a call of `memcpy` takes longer.
+#[inline]
+fn copy_more_than_a_word<I: TokenId>(from: &[I], to: &mut [I]) {
+    let num_ids = WORD / size_of::<I>();
+    assert!(from.len() >= num_ids && to.len() == from.len(), "too few ids");
+    let last = from.len() - num_ids;
+    let mut place = 0;
+    loop {
+        // SAFETY: `place` is at most `last`, from where 16 bytes of both slices are left.
+        unsafe {
+            let word = from.as_ptr().add(place).cast::<[u8; WORD]>().read_unaligned();
+            to.as_mut_ptr().add(place).cast::<[u8; WORD]>().write_unaligned(word);
+        }
+        if place == last {
+            return;
+        }
+        place = (place + num_ids).min(last);
     }
 }
 
@@ -478,4 +512,58 @@ fn compare(batch: &mut Batch, num_pieces: usize, entries: &[Entry]) -> usize {
         }
     }
     num_misses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    /// Ever-new words fill the tables once; after that, no working memory grows, and each costs one merge, as at first.
+    #[test]
+    fn memory_is_flat_over_ever_new_words() {
+        let pairs = [(u32::from(b'a'), u32::from(b'b')), (256, u32::from(b'a')), (256, 256)];
+        let merger = Merger::new(&Vocabulary::from_merges(&pairs).unwrap());
+        for instructions in Instructions::available() {
+            let mut table = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 16);
+            let mut number = 0_u64;
+            let mut round = || {
+                let mut num_merged = 0;
+                for _ in 0..40 {
+                    let mut text = Vec::new();
+                    let mut starts = vec![0];
+                    for length in 0..BATCH as u32 {
+                        number += 1;
+                        // 10 to 57 letters of a and b: short, long and longest pieces.
+                        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                        text.extend((0..10 + length % 48).map(|bit| b'a' + (bits >> (bit % 64) & 1) as u8));
+                        starts.push(text.len() as u32);
+                    }
+                    let mut ids = Vec::new();
+                    table.encode_batch(&merger, &text, &starts, &mut ids, &Cancel::default()).unwrap();
+                    num_merged += table.batch.wanted.len();
+                }
+                (table.num_bytes(), num_merged)
+            };
+            let rounds: Vec<_> = (0..10).map(|_| round()).collect();
+            let ((second_bytes, second_merged), (last_bytes, last_merged)) = (rounds[1], rounds[9]);
+            assert_eq!(last_bytes, second_bytes, "{}", instructions.name());
+            assert!(last_merged <= second_merged + second_merged / 20, "{last_merged}, {second_merged}");
+        }
+    }
+
+    impl<I: TokenId> PieceTable<I> {
+        fn num_bytes(&self) -> usize {
+            let Batch { kept, spills, wanted, pieces, merged, .. } = &*self.batch;
+            size_of_val(self.entries.as_slice())
+                + size_of_val(self.long_entries.as_slice())
+                + size_of_val(self.longest_entries.as_slice())
+                + kept.capacity()
+                + spills.capacity()
+                + wanted.capacity()
+                + pieces.capacity()
+                + merged.capacity()
+                + self.spilled.capacity()
+        }
+    }
 }
