@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         measure_tokenizer as measure_tokenizer,
     )
     from gristmill.packing import (
+        BlockBatch as BlockBatch,
         Ledger as Ledger,
         PackedBlocks as PackedBlocks,
         Packer as Packer,
@@ -78,6 +79,7 @@ _HOME = {
     "cut_vocabulary": "vocabulary_cut",
     "pack": "packing",
     "Packer": "packing",
+    "BlockBatch": "packing",
     "PackedBlocks": "packing",
     "Ledger": "packing",
     "ConstantLengthDataset": "dataset",

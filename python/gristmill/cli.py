@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill import tokenizer_commands as more_commands
-from gristmill.errors import BadDocumentError, GristmillError, require_extra
+from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
 
 EXIT_OK = 0
 EXIT_ERROR = 2
@@ -126,6 +126,8 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
     from gristmill.tokenizer_training import train_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
+    if options.output.exists() and not options.output.is_dir():  # now, not after the training
+        raise ConfigError(f"--output is {str(options.output)!r}, a file (expected a folder, or a new name)")
     started = time.monotonic()
     tokenizer = train_tokenizer(
         documents,
