@@ -330,10 +330,10 @@ class Tokenizer(Vocabulary):
 
     @property
     def cache_bytes(self) -> int | None:
-        """Bytes that the engine may keep to remember pieces of text, of all threads together; None where it keeps none.
+        """Bytes that the engine may use to remember pieces of text; None on the road through `tokenizers`.
 
-        192 MiB by default, of which a thread uses at most 12 MiB. It is about speed alone, never about ids, and
-        belongs to this object: a copy or a pickle starts with the default.
+        Of all threads together: 192 MiB by default, of which a thread uses at most 12 MiB. It is about speed
+        alone, never about ids, and belongs to this object: a copy or a pickle starts with the default.
 
         Example:
             >>> tokenizer.cache_bytes // 2**20
@@ -342,7 +342,7 @@ class Tokenizer(Vocabulary):
         return None if self._native is None else self._native.cache_bytes
 
     def set_cache_bytes(self, cache_bytes: int) -> None:
-        """Bound the memory of the engine's tables; what they hold is dropped. At least 30 KiB a thread are used.
+        """Bound the memory of the engine's tables, and drop what they hold. A thread uses at least 30 KiB.
 
         Raises:
             TypeError: no whole number. ConfigError: below 0.
