@@ -37,6 +37,8 @@ pub struct Encoder {
     options: EncoderOptions,
     /// As in the options, until it is set anew.
     cache_bytes: AtomicUsize,
+    /// Made when `token_lengths` is called first.
+    token_lengths: OnceLock<Vec<u32>>,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -96,6 +98,7 @@ impl Encoder {
             all_classes: OnceLock::new(),
             options,
             cache_bytes: AtomicUsize::new(options.cache_bytes),
+            token_lengths: OnceLock::new(),
             scratches: Mutex::new(Vec::new()),
         }
     }
@@ -110,6 +113,17 @@ impl Encoder {
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// How many bytes each id stands for, by id; 0 for one that no token has.
+    #[must_use]
+    pub fn token_lengths(&self) -> &[u32] {
+        self.token_lengths.get_or_init(|| {
+            let length = |id| self.vocabulary.token_bytes(id).map_or(0, <[u8]>::len);
+            (0..=self.vocabulary.max_token_id())
+                .map(|id| u32::try_from(length(id)).unwrap_or(u32::MAX))
+                .collect()
+        })
     }
 
     /// Hand in the classes of what Unicode 14 does not assign, after `UnicodeRestNeeded`. The first one counts.
