@@ -45,6 +45,8 @@ pub mod parallel;
 mod piece_table;
 pub mod segments;
 pub mod split;
+#[doc(hidden)]
+pub mod stages;
 #[cfg(test)]
 mod testing;
 mod tokenizer_json;
