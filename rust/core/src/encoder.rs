@@ -131,6 +131,12 @@ impl Encoder {
         self.all_classes.get_or_init(|| ClassTable::with_rest(rest));
     }
 
+    /// As `set_unicode_rest`, with a table that is ready: making one takes longer than a small test.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn set_all_classes(&self, classes: &ClassTable) {
+        self.all_classes.get_or_init(|| classes.clone());
+    }
+
     /// The classes of code points, as far as they are known.
     #[must_use]
     pub fn classes(&self) -> &ClassTable {

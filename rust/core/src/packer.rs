@@ -465,5 +465,7 @@ fn check_num_offsets(num_offsets: usize, num_documents: usize) -> Result<()> {
     })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod reference;
 #[cfg(test)]
 pub(crate) mod tests;
