@@ -11,7 +11,7 @@ use crate::instructions::Instructions;
 use crate::merge::{MergeScratch, MergeTable, Merger};
 use crate::parallel::{self, Interrupted};
 use crate::split::Pieces;
-use crate::unicode::{ClassRange, ClassTable};
+use crate::unicode::{Class, ClassTable};
 use crate::vocabulary::Vocabulary;
 use crate::worker::{MAX_TEXT, Worker};
 
@@ -30,8 +30,6 @@ pub struct Encoder {
     /// Made when `encode_plainly` is called first.
     plain_merges: OnceLock<MergeTable>,
     classes: ClassTable,
-    /// The table with what Unicode 14 does not assign, once it was asked for.
-    all_classes: OnceLock<ClassTable>,
     options: EncoderOptions,
     scratches: Mutex<Vec<Scratch>>,
 }
@@ -96,7 +94,6 @@ impl Encoder {
             plain_merges: OnceLock::new(),
             vocabulary,
             classes: ClassTable::unicode_14(),
-            all_classes: OnceLock::new(),
             options,
             scratches: Mutex::new(Vec::new()),
         }
@@ -114,15 +111,20 @@ impl Encoder {
         &self.vocabulary
     }
 
-    /// Hand in the classes of what Unicode 14 does not assign, after `UnicodeRestNeeded`. The first one counts.
-    pub fn set_unicode_rest(&self, rest: &[ClassRange]) {
-        self.all_classes.get_or_init(|| ClassTable::with_rest(rest));
+    /// Hand in the classes of code points that Unicode 14 does not assign, after `UnicodeRestNeeded`.
+    pub fn learn_classes(&self, classes: &[(u32, Class)]) {
+        self.classes.learn(classes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_the_rest_for_others(&mut self) {
+        self.classes = ClassTable::unicode_14_and_others();
     }
 
     /// The classes of code points, as far as they are known.
     #[must_use]
     pub fn classes(&self) -> &ClassTable {
-        self.all_classes.get().unwrap_or(&self.classes)
+        &self.classes
     }
 
     /// Append the ids of `text` to `ids`. On an error `ids` holds a part of them.
@@ -134,7 +136,9 @@ impl Encoder {
         cancel: &Cancel,
     ) -> Result<()> {
         let EncoderOptions { instructions, cache_bytes } = self.options;
-        let worker = I::worker(scratch).get_or_insert_with(|| Worker::new(instructions, cache_bytes));
+        let splitting = self.vocabulary.splitting();
+        let worker =
+            I::worker(scratch).get_or_insert_with(|| Worker::new(splitting, instructions, cache_bytes));
         for part in parts(text, MAX_TEXT / 2) {
             if part.len() <= MAX_TEXT {
                 worker.encode_into(&self.merger, self.classes(), part, ids, cancel)?;
@@ -151,7 +155,7 @@ impl Encoder {
     pub fn encode_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {
         let merges = self.plain_merges.get_or_init(|| MergeTable::new(&self.vocabulary));
         let mut scratch = MergeScratch::default();
-        let mut pieces = Pieces::new(text, self.classes());
+        let mut pieces = Pieces::new(self.vocabulary.splitting(), text, self.classes());
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
             merges.merge_into(&text.as_bytes()[start..end], &mut scratch, ids, cancel)?;
@@ -228,8 +232,9 @@ impl Encoder {
     }
 }
 
-/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before white space that
-/// has none before it. There a piece starts whatever else is around, and no piece before looks that far.
+/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before a blank, or behind
+/// a letter or number before a newline too. There a piece starts whatever else is around and whatever the pattern, and no
+/// piece before looks that far.
 fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -237,7 +242,7 @@ fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
         let bytes = text.as_bytes();
         let is_cut = |position: &usize| {
             let (before, after) = (bytes[position - 1], bytes[*position]);
-            before.is_ascii_graphic() && (after == b' ' || after == b'\n')
+            before.is_ascii_graphic() && after == b' ' || before.is_ascii_alphanumeric() && after == b'\n'
         };
         let Some(cut) = (part_bytes..bytes.len()).find(is_cut) else { return Some(text) };
         let (part, after) = text.split_at(cut);

@@ -37,7 +37,7 @@ impl MetricCounters {
             let texts = texts::read_or_refuse(&objects, skip_bad)?;
             let encoder = &encoder.get().core;
             let vocab_size = slf.borrow().0.token_counts().len();
-            let counters = without_gil(py, encoder, |interrupted| {
+            let counters = without_gil(py, encoder, &texts.good, |interrupted| {
                 let mut counters = core::MetricCounters::new(vocab_size);
                 counters.add_texts(encoder, &texts.good, num_threads, interrupted)?;
                 Ok(counters)

@@ -210,7 +210,7 @@ fn push_texts_as<I: TokenId>(
     let num_bytes: Vec<i64> =
         texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)).collect();
     let batch =
-        without_gil(py, encoder, |interrupted| encoder.encode_batch(texts, num_threads, interrupted))?;
+        without_gil(py, encoder, texts, |interrupted| encoder.encode_batch(texts, num_threads, interrupted))?;
     match typed(&mut slf.borrow_mut().0) {
         Some(packer) => packer.push_documents(&batch.ids, &batch.offsets, &num_bytes).map_err(to_python),
         None => Ok(()), // the caller chose by the type, which never changes

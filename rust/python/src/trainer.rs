@@ -1,5 +1,6 @@
 //! `BpeTrainer`: counts the pieces of texts, then learns merges.
 
+use gristmill_core::split::Splitting;
 use gristmill_core::training as core;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
@@ -20,7 +21,7 @@ impl BpeTrainer {
     #[new]
     #[pyo3(signature = (max_memory=None))]
     fn new(max_memory: Option<u64>) -> Self {
-        Self(core::BpeTrainer::new(max_memory))
+        Self(core::BpeTrainer::new(Splitting::Gpt2, max_memory))
     }
 
     /// Count the pieces of texts; returns the bad ones that were left out.

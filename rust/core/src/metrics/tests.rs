@@ -109,8 +109,8 @@ proptest! {
 
     #[test]
     fn the_own_engine_is_counted_as_defined(text in crate::split::tests::text()) {
-        let encoder = encoder();
-        encoder.set_unicode_rest(&[]);
+        let mut encoder = encoder();
+        encoder.take_the_rest_for_others();
         let batch = encoder.encode_batch::<u32>(&[&text], 1, &mut || false).unwrap();
         let mut end = 0;
         let spans: Vec<(usize, usize)> = batch.ids.iter().map(|&id| {

@@ -15,8 +15,9 @@ use super::budget::Budget;
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::instructions::Instructions;
-use crate::split::Pieces;
-use crate::split::boundaries::{Boundaries, Starts};
+use crate::split::boundaries::Boundaries;
+use crate::split::starts::Starts;
+use crate::split::{Pieces, Splitting};
 use crate::unicode::ClassTable;
 use crate::worker::MAX_TEXT;
 
@@ -32,6 +33,7 @@ const FIRST_SLOTS: usize = 1 << 10;
 /// The distinct pieces seen by one thread and their counts.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCounts {
+    splitting: Splitting,
     /// Open addressing, linear probing; a power of two, at most half full.
     slots: Vec<Slot>,
     num_short: usize,
@@ -63,11 +65,11 @@ struct Splitter {
     batch: Batch,
 }
 
-impl Default for Splitter {
-    fn default() -> Self {
+impl Splitter {
+    fn new(splitting: Splitting) -> Self {
         Self {
             instructions: Instructions::fastest(),
-            boundaries: Boundaries::default(),
+            boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             batch: Batch { keys: [EMPTY; BATCH], hashes: [0; BATCH] },
         }
@@ -75,6 +77,11 @@ impl Default for Splitter {
 }
 
 impl PieceCounts {
+    /// Counts of the pieces of texts that are cut in this way.
+    pub(crate) fn new(splitting: Splitting) -> Self {
+        Self { splitting, ..Self::default() }
+    }
+
     /// Count the pieces of `text`; returns how many there are.
     pub(crate) fn add_text(
         &mut self,
@@ -90,7 +97,7 @@ impl PieceCounts {
             return Ok(0);
         }
         let text = text.as_bytes();
-        let mut splitter = self.splitter.take().unwrap_or_default();
+        let mut splitter = self.splitter.take().unwrap_or_else(|| Box::new(Splitter::new(self.splitting)));
         let Splitter { instructions, boundaries, starts, batch } = &mut *splitter;
         starts.clear();
         boundaries.restart(*instructions, text, classes)?;
@@ -146,7 +153,7 @@ impl PieceCounts {
         cancel: &Cancel,
     ) -> Result<u64> {
         let mut num_pieces = 0;
-        let mut pieces = Pieces::new(text, classes);
+        let mut pieces = Pieces::new(self.splitting, text, classes);
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
             self.add(&text.as_bytes()[start..end], 1, budget, cancel)?;

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used)] // a test
 
-use std::sync::LazyLock;
-
 use proptest::prelude::*;
 
 use super::budget::Budget;
@@ -17,14 +15,12 @@ fn options(vocab_size: usize) -> TrainingOptions {
     }
 }
 
-/// Making the table takes longer than most of the tests.
-fn all_classes() -> Arc<ClassTable> {
-    static CLASSES: LazyLock<Arc<ClassTable>> = LazyLock::new(|| Arc::new(ClassTable::with_rest(&[])));
-    Arc::clone(&CLASSES)
+fn all_classes() -> ClassTable {
+    ClassTable::unicode_14_and_others()
 }
 
 fn new_trainer(max_memory: Option<u64>) -> BpeTrainer {
-    BpeTrainer::with_classes(all_classes(), max_memory)
+    BpeTrainer::with_classes(Splitting::Gpt2, all_classes(), max_memory)
 }
 
 fn counted(texts: &[&str], num_threads: usize, max_memory: Option<u64>) -> Result<BpeTrainer> {
@@ -138,7 +134,7 @@ fn counts_beyond_32_bits() {
     counts.for_each(|piece, count| seen.push((piece.to_vec(), count)));
     seen.sort();
     assert_eq!(seen, [(b" cd".to_vec(), 2 << 33), (b"ab".to_vec(), 1 << 33)]);
-    let mut trainer = BpeTrainer::new(None);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
     trainer.counts.push(counts);
     let options = TrainingOptions { min_frequency: (1 << 33) + 1, ..options(100) };
     let model = trainer.train(&options, &mut |_| false).unwrap();
@@ -148,7 +144,7 @@ fn counts_beyond_32_bits() {
 #[test]
 fn a_memory_limit_is_an_error_and_the_trainer_is_spent() {
     let text = distinct_words(100_000, "");
-    let mut trainer = BpeTrainer::new(Some(4 << 20));
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, Some(4 << 20));
     let error = trainer.push(&[&text], 1, &mut || false).unwrap_err();
     assert!(matches!(error, Error::MemoryLimit { limit: 0x0040_0000, .. }), "{error}");
     assert_eq!(trainer.push(&["a"], 1, &mut || false), Err(Error::TrainerSpent));
@@ -179,12 +175,12 @@ fn cancelling_ends_training_and_counting() {
     assert_eq!(trainer.train_here(&options(300), &cancel, &Progress::default()), Err(Error::Cancelled));
     assert_eq!(trainer.push(&["a"], 1, &mut || false), Err(Error::TrainerSpent));
     let endless = vec![text.as_str(); 2000];
-    assert_eq!(BpeTrainer::new(None).push(&endless, 1, &mut || true), Err(Error::Cancelled));
+    assert_eq!(BpeTrainer::new(Splitting::Gpt2, None).push(&endless, 1, &mut || true), Err(Error::Cancelled));
 }
 
 #[test]
 fn an_unassigned_code_point_leaves_the_counts_alone() {
-    let mut trainer = BpeTrainer::new(None);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
     trainer.push(&["abc"], 1, &mut || false).unwrap();
     let texts = ["def \u{1e030}\u{1e031}", "ghi \u{378}"]; // two letters since Unicode 15, and none
     let error = trainer.push(&texts, 1, &mut || false).unwrap_err();
