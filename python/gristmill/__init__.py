@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         TrainingMemoryError as TrainingMemoryError,
         UnsupportedTokenizerError as UnsupportedTokenizerError,
     )
+    from gristmill.inspection import TextInspection as TextInspection, inspect_text as inspect_text
     from gristmill.metrics import (
         TokenizerReport as TokenizerReport,
         estimate_chars_per_token as estimate_chars_per_token,
@@ -60,6 +61,8 @@ _HOME = {
     "TokenBatch": "tokenizer",
     "train_tokenizer": "tokenizer_training",
     "training_engine": "tokenizer_training",
+    "inspect_text": "inspection",
+    "TextInspection": "inspection",
     "measure_tokenizer": "metrics",
     "TokenizerReport": "metrics",
     "estimate_chars_per_token": "metrics",

@@ -2,6 +2,7 @@
 
     gristmill demo                        raw text to a trained and sampled GPT-2, in minutes
     gristmill tokenizer train|measure     a byte-level BPE from files, and what it does to them
+    gristmill tokenizer inspect           how tokenizers split a text, stage by stage
     gristmill train --config run.yaml     one process; for more: torchrun -m gristmill.train
     gristmill generate --model FOLDER     sample from models, side by side
 
@@ -18,12 +19,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
-
-if TYPE_CHECKING:
-    from gristmill.tokenizer import Tokenizer
+from gristmill import tokenizer_commands as more_commands
+from gristmill.errors import BadDocumentError, GristmillError, require_extra
 
 EXIT_OK = 0
 EXIT_ERROR = 2
@@ -66,10 +64,13 @@ def _build_parser() -> argparse.ArgumentParser:
             "demo", help="raw text to a trained and sampled GPT-2, in minutes, without a network"
         )
     )
-    tokenizer = commands.add_parser("tokenizer", help="train or measure a byte-level BPE tokenizer")
+    tokenizer = commands.add_parser("tokenizer", help="train, measure and inspect tokenizers")
     tokenizer_commands = tokenizer.add_subparsers(required=True, metavar="COMMAND")
     _add_tokenizer_train(tokenizer_commands.add_parser("train", help="train a tokenizer on files"))
     _add_tokenizer_measure(tokenizer_commands.add_parser("measure", help="measure a tokenizer on files"))
+    more_commands.add_inspect(
+        tokenizer_commands.add_parser("inspect", help="show how tokenizers split a text, stage by stage")
+    )
     # Only for the list of commands: main() has taken `train` before.
     commands.add_parser(
         "train", help="train a GPT-2 in one process (options: gristmill train --help)", add_help=False
@@ -105,6 +106,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
+    from gristmill.splitting import SPLITTINGS
+
     _add_inputs(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="where the tokenizer goes"
@@ -113,6 +116,12 @@ def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
         "--vocab-size", type=int, default=32_768, help="tokens, special ones included (default: 32768)"
     )
     parser.add_argument("--min-frequency", type=int, default=0, help="pairs seen fewer times are not merged")
+    parser.add_argument(
+        "--splitting",
+        choices=SPLITTINGS,
+        default="gpt2",
+        help="how texts are cut into pieces (default: gpt2)",
+    )
     parser.set_defaults(run=_tokenizer_train)
 
 
@@ -126,6 +135,7 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
         documents,
         options.vocab_size,
         min_frequency=options.min_frequency,
+        splitting=options.splitting,
         on_bad=options.on_bad,
         show_progress=not options.json,
     )
@@ -156,31 +166,13 @@ def _add_tokenizer_measure(parser: argparse.ArgumentParser) -> None:
 def _tokenizer_measure(options: argparse.Namespace) -> int:
     from gristmill.documents import DocumentFiles
     from gristmill.metrics import measure_tokenizer
+    from gristmill.tokenizer_loading import load_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
     tokenizer = load_tokenizer(options.tokenizer)
     report = measure_tokenizer(tokenizer, documents, num_threads=options.num_threads, on_bad=options.on_bad)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report)
     return EXIT_OK
-
-
-def load_tokenizer(place: str | Path) -> Tokenizer:
-    """Load a tokenizer from a folder or a `tokenizer.json`.
-
-    Raises:
-        ConfigError: there is neither.
-        TokenizerError: it cannot be read.
-
-    Example:
-        >>> load_tokenizer("runs/small/tokenizer").vocab_size  # doctest: +SKIP
-        2048
-    """
-    from gristmill.tokenizer import Tokenizer
-
-    path = Path(place)
-    if not path.exists():
-        raise ConfigError(f"tokenizer {str(place)!r} does not exist (expected a folder, or a tokenizer.json)")
-    return Tokenizer.from_pretrained(path) if path.is_dir() else Tokenizer.from_file(path)
 
 
 def _train(arguments: list[str]) -> int:

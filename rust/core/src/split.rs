@@ -13,12 +13,13 @@
 //!              plain, defines the meaning      fast, equal to it
 //! gpt2         piece_end: from a start         find: starts of 2 KB by masks   ┐
 //! cl100k       to its end, character           (rows, classify)                ├─► boundaries ──► starts
-//! o200k        by character (scan)             and what they cannot tell       ┘
+//! o200k, code  by character (scan)             and what they cannot tell       ┘
 //! ```
 
 pub(crate) mod boundaries;
 pub(crate) mod cl100k;
 pub(crate) mod classify;
+mod code;
 mod digits;
 mod gpt2;
 mod o200k;
@@ -45,6 +46,8 @@ pub enum Splitting {
     Cl100k(Cl100k),
     /// That of GPT-4o, Llama 4 and gpt-oss.
     O200k,
+    /// Our own for code.
+    Code,
 }
 
 impl Splitting {
@@ -55,6 +58,7 @@ impl Splitting {
             Self::Gpt2 => gpt2::piece_end(text, start),
             Self::Cl100k(options) => options.piece_end(text, start),
             Self::O200k => o200k::piece_end(text, start),
+            Self::Code => code::piece_end(text, start),
         }
     }
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::unicode_tables::UNICODE_14_RANGES;
 
 /// What the patterns tell apart.
@@ -135,9 +137,41 @@ impl ClassTable {
     /// The code points of some texts that have no class yet, each once.
     #[must_use]
     pub fn unassigned_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<u32> {
-        let texts = texts.into_iter().filter(|text| !text.is_ascii());
-        let characters = texts.flat_map(str::chars).filter(|character| !character.is_ascii());
-        characters.map(u32::from).filter(|&code_point| self.of(code_point) == Class::Unassigned).collect()
+        let mut found = BTreeSet::new();
+        for text in texts {
+            // Never cancelled.
+            let _ = self.add_unassigned(text, &mut found, &Cancel::default());
+        }
+        found
+    }
+
+    /// Add those of one text. Nearly all of most texts is ASCII, and passed over.
+    pub(crate) fn add_unassigned(
+        &self,
+        text: &str,
+        found: &mut BTreeSet<u32>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        const STRIDE: usize = 1 << 7;
+        let text = text.as_bytes();
+        let mut start = 0;
+        while start < text.len() {
+            cancel.check()?;
+            let end = text.len().min(start + STRIDE);
+            if text[start..end].is_ascii() {
+                start = end;
+                continue;
+            }
+            // The last character may reach past the end, where the next stride then begins.
+            while start < end {
+                let (code_point, num_bytes) = decode(text, start);
+                if code_point >= 0x80 && self.of(code_point) == Class::Unassigned {
+                    found.insert(code_point);
+                }
+                start += num_bytes;
+            }
+        }
+        Ok(())
     }
 
     /// The class of one code point; past the end of Unicode it is `Other`.

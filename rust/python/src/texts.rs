@@ -1,9 +1,12 @@
 //! Python objects to `&str`, under the GIL and without a copy where the text is ASCII or `bytes`.
 //!
-//! A `str` that is not ASCII is transcoded by Python once, and the copy stays attached to the object: that is
-//! what the stable ABI offers. Its other form, reading UCS-1/2/4 in the workers, needs one wheel per version.
+//! A `str` that is not ASCII is transcoded by Python. By default that is done once and the copy stays attached to the
+//! object, which serves whoever encodes it again. Training reads a corpus once, so there the copies go with the batch
+//! (`Transcoded`): a caller who holds the corpus as a list would else hold it twice. Reading UCS-1/2/4 in the workers
+//! would spare both, and needs one wheel per version of Python.
 
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -13,6 +16,29 @@ use crate::errors::bad_document;
 pub(crate) struct Texts<'a> {
     pub(crate) good: Vec<&'a str>,
     pub(crate) bad: Vec<(usize, String)>,
+}
+
+/// UTF-8 of those texts that are a `str` and not ASCII, at their places.
+pub(crate) struct Transcoded<'py>(Vec<Option<Bound<'py, PyBytes>>>);
+
+impl<'py> Transcoded<'py> {
+    /// Transcode where it is needed. What cannot be is left to `read_one`, which says why.
+    pub(crate) fn new(objects: &[Bound<'py, PyAny>]) -> PyResult<Self> {
+        let of_one = |object: &Bound<'py, PyAny>| {
+            let Ok(text) = object.cast::<PyString>() else { return Ok(None) };
+            if text.call_method0(intern!(text.py(), "isascii"))?.is_truthy()? {
+                return Ok(None);
+            }
+            Ok(text.encode_utf8().ok())
+        };
+        objects.iter().map(of_one).collect::<PyResult<_>>().map(Self)
+    }
+
+    fn get(&self, index: usize) -> Option<&str> {
+        let utf8 = self.0.get(index)?.as_ref()?;
+        // SAFETY: Python's encoder made these bytes, and bytes do not change; it gives UTF-8 or raises.
+        Some(unsafe { std::str::from_utf8_unchecked(utf8.as_bytes()) })
+    }
 }
 
 /// The elements of a sequence, held, so that nobody can free them while the GIL is released.
@@ -35,8 +61,33 @@ pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py,
 
 /// Sort good from bad.
 pub(crate) fn read<'a>(objects: &'a [Bound<'_, PyAny>]) -> PyResult<Texts<'a>> {
+    read_beside(objects, None)
+}
+
+/// As `read`, but the first bad one is an error unless `skip_bad`.
+pub(crate) fn read_or_refuse<'a>(objects: &'a [Bound<'_, PyAny>], skip_bad: bool) -> PyResult<Texts<'a>> {
+    refuse_bad(objects, read(objects)?, skip_bad)
+}
+
+/// As `read_or_refuse`, of texts that were transcoded, where it was needed.
+pub(crate) fn read_transcoded_or_refuse<'a>(
+    objects: &'a [Bound<'_, PyAny>],
+    transcoded: &'a Transcoded<'_>,
+    skip_bad: bool,
+) -> PyResult<Texts<'a>> {
+    refuse_bad(objects, read_beside(objects, Some(transcoded))?, skip_bad)
+}
+
+fn read_beside<'a>(
+    objects: &'a [Bound<'_, PyAny>],
+    transcoded: Option<&'a Transcoded<'_>>,
+) -> PyResult<Texts<'a>> {
     let mut texts = Texts { good: Vec::with_capacity(objects.len()), bad: Vec::new() };
     for (index, object) in objects.iter().enumerate() {
+        if let Some(text) = transcoded.and_then(|transcoded| transcoded.get(index)) {
+            texts.good.push(text);
+            continue;
+        }
         match read_one(object)? {
             Ok(text) => texts.good.push(text),
             Err(reason) => texts.bad.push((index, reason)),
@@ -45,9 +96,7 @@ pub(crate) fn read<'a>(objects: &'a [Bound<'_, PyAny>]) -> PyResult<Texts<'a>> {
     Ok(texts)
 }
 
-/// As `read`, but the first bad one is an error unless `skip_bad`.
-pub(crate) fn read_or_refuse<'a>(objects: &'a [Bound<'_, PyAny>], skip_bad: bool) -> PyResult<Texts<'a>> {
-    let texts = read(objects)?;
+fn refuse_bad<'a>(objects: &[Bound<'_, PyAny>], texts: Texts<'a>, skip_bad: bool) -> PyResult<Texts<'a>> {
     match texts.bad.first() {
         Some((index, reason)) if !skip_bad => Err(bad_document(objects[*index].py(), *index, reason)),
         _ => Ok(texts),

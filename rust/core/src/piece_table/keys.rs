@@ -15,6 +15,7 @@
 #![allow(clippy::cast_possible_truncation)] // lengths, places and hashes: low bits are what is wanted
 
 use super::{BATCH, Batch, Entry, WORD};
+use crate::huge_pages::prefetch;
 use crate::instructions::{Instructions, Level};
 
 /// The key of pieces that are too long for one.
@@ -157,16 +158,4 @@ pub(super) fn hash_key(instructions: Instructions, key: u128) -> usize {
         // SAFETY: the level exists only where the machine has AES.
         Level::Avx2 | Level::Avx512 => unsafe { hash_aes_key(key) as usize },
     }
-}
-
-#[inline]
-fn prefetch(entry: &Entry) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch touches nothing, and SSE is part of x86-64.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>((&raw const *entry).cast::<i8>());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = entry;
 }

@@ -24,6 +24,7 @@
 use super::Splitting;
 use super::cl100k::{self, Cl100kMasks};
 use super::classify::{BLOCK, classify_block};
+use super::code::{self, CodeMasks};
 use super::gpt2::{self, Gpt2Masks};
 use super::o200k::{self, O200kMasks};
 pub(crate) use super::rows::SEGMENT;
@@ -95,6 +96,7 @@ impl Boundaries {
             Splitting::Gpt2 => self.restart_as::<Gpt2Masks>(instructions, text, classes),
             Splitting::Cl100k(_) => self.restart_as::<Cl100kMasks>(instructions, text, classes),
             Splitting::O200k => self.restart_as::<O200kMasks>(instructions, text, classes),
+            Splitting::Code => self.restart_as::<CodeMasks>(instructions, text, classes),
         }
     }
 
@@ -141,6 +143,11 @@ impl Boundaries {
                 self.cut_at_end(segment);
                 self.doubt_lines(segment)?;
                 self.settle_doubts(segment)?;
+            }
+            Splitting::Code => {
+                self.find::<CodeMasks>(instructions, segment)?;
+                code::DIGITS.add_starts(&mut self.rows, &mut self.state.in_group);
+                self.cut_at_end(segment);
             }
         }
         self.set_ahead = self.rows.starts[num_blocks + 1];

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Splitting;
 use super::cl100k::Cl100k;
 use super::digits::Digits;
-use crate::error::{Result, unsupported};
+use crate::error::{Result, invalid, unsupported};
 
 const CL100K: Splitting = Splitting::Cl100k(Cl100k { digits: Digits::Three, final_white_space_whole: false });
 const CL100K_OF_TIKTOKEN: Splitting =
@@ -54,6 +54,7 @@ pub(super) const KNOWN: &[(&str, &str, Splitting)] = &[
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         Splitting::O200k,
     ),
+    ("code", r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+(?:[\r\n]\s*)?|\s+", Splitting::Code),
 ];
 
 impl Splitting {
@@ -75,10 +76,23 @@ impl Splitting {
         KNOWN.iter().find(|known| known.2 == self).map_or("", |known| known.0)
     }
 
+    /// Its regex, as published files have it.
+    #[must_use]
+    pub fn regex(self) -> &'static str {
+        KNOWN.iter().find(|known| known.2 == self).map_or("", |known| known.1)
+    }
+
     /// That of this regex, if it is known.
     #[must_use]
     pub fn from_regex(regex: &str) -> Option<Self> {
         KNOWN.iter().find(|known| known.1 == regex).map(|known| known.2)
+    }
+
+    /// As `from_pre_tokenizer`, from JSON text.
+    pub fn from_pre_tokenizer_json(pre_tokenizer: &str) -> Result<Self> {
+        let value = serde_json::from_str(pre_tokenizer)
+            .map_err(|error| invalid(format!("pre_tokenizer: {error}")))?;
+        Self::from_pre_tokenizer(&value)
     }
 
     /// What the `pre_tokenizer` of a `tokenizer.json` means; null is none.
@@ -170,7 +184,7 @@ mod tests {
             }
         }
         let names: Vec<&str> = Splitting::all().into_iter().map(Splitting::name).collect();
-        assert_eq!(names, ["GPT-2", "cl100k", "cl100k (as tiktoken writes it)", "Qwen 2", "o200k"]);
+        assert_eq!(names, ["GPT-2", "cl100k", "cl100k (as tiktoken writes it)", "Qwen 2", "o200k", "code"]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct MoreRows {
     pub(crate) inner: Row,
     /// Signs that take a word that follows: first of their run, no blank before.
     pub(crate) joining: Row,
+    /// White space of one character, but no newline.
+    pub(crate) lone: Row,
     /// Newlines after other white space.
     pub(crate) trailing: Row,
     /// Bytes that the masks cannot judge: the plain scanner does.
@@ -82,6 +84,7 @@ impl Default for Rows {
                 slash: row,
                 inner: row,
                 joining: row,
+                lone: row,
                 trailing: row,
                 doubtful: row,
             },
@@ -116,6 +119,7 @@ impl Rows {
         // The last slot moves to slot 1 when the first blocks are read, the one before it to slot 0.
         self.put::<M>(SLOTS - 2, &BlockMasks::default());
         self.more.joining[SLOTS - 2] = 0;
+        self.more.lone[SLOTS - 2] = 0;
     }
 
     #[inline]
@@ -163,6 +167,7 @@ impl Rows {
                 &mut more.slash,
                 &mut more.inner,
                 &mut more.joining,
+                &mut more.lone,
             ] {
                 carry(row);
             }

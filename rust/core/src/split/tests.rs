@@ -102,6 +102,14 @@ fn goldens_of_o200k() {
 }
 
 #[test]
+fn goldens_of_code() {
+    let split = |text| split(Splitting::Code, text);
+    assert_eq!(split("if x:\n    ret 12"), ["if", " x", ":\n    ", "ret", " ", "1", "2"]);
+    assert_eq!(split("a\n\n  b  = 'self'\n"), ["a", "\n\n  ", "b", "  ", "=", " '", "self", "'\n"]);
+    assert_eq!(split("a \n\tb\tc !x \t!x"), ["a", " \n\t", "b", "\tc", " !", "x", " \t", "!x"]);
+}
+
+#[test]
 fn an_unknown_code_point_is_named_wherever_it_stands() {
     let classes = ClassTable::unicode_14();
     for before in ["", "a", " ", "  ", "\t", "1 ", "'", "' ", "\n\n", "!"] {

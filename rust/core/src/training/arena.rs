@@ -17,9 +17,10 @@
 use std::cmp::Reverse;
 
 use super::budget::Budget;
-use super::count::PieceCounts;
+use super::count::{Piece, PieceCounts};
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::huge_pages;
 
 /// Stands between the pieces.
 pub(crate) const SENTINEL: u32 = u32::MAX;
@@ -47,45 +48,89 @@ struct WeightRun {
 
 impl Arena {
     /// Lay out all pieces that have a pair, with `id_of_byte` for their bytes.
+    ///
+    /// Most pieces are rare, so their counts are small numbers: a first pass finds how many places each count needs,
+    /// a second one writes every piece to where its count has come. Only the common pieces are sorted. No step takes
+    /// so long that the caller could not stop it.
     pub(crate) fn new(
         counts: &PieceCounts,
         id_of_byte: &[u32; 256],
         budget: &Budget,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let long: Vec<&[u8]> = counts.long_pieces().collect();
-        let order = commonest_first(counts, budget, cancel)?;
-        let num_places =
-            1 + order.iter().map(|&(_, piece)| counts.piece_len(&long, piece) + 1).sum::<usize>();
-        budget.reserve::<u32>(num_places + num_places / BLOCK + 1)?;
-        let mut arena = Self {
-            places: Vec::with_capacity(num_places),
-            weights: Vec::new(),
-            run_of_block: Vec::with_capacity(num_places / BLOCK + 1),
-        };
-        arena.places.push(SENTINEL);
-        for &(weight, piece) in &order {
+        const RARE: usize = 1 << 12;
+        let rare = |count: u64| usize::try_from(count).ok().filter(|&count| count < RARE);
+        let mut num_places_of_count = vec![0_usize; RARE];
+        let mut common = Vec::new();
+        for (count, piece) in counts.pieces().filter(|(_, piece)| piece.len() > 1) {
             cancel.check()?;
-            counts.with_piece(&long, piece, |bytes| {
-                arena.places.extend(bytes.iter().map(|&byte| id_of_byte[usize::from(byte)]));
-            });
-            arena.places.push(SENTINEL);
-            let end = arena.places.len();
-            match arena.weights.last_mut() {
-                Some(run) if run.weight == weight => run.end = end,
-                _ => arena.weights.push(WeightRun { end, weight }),
+            match rare(count) {
+                Some(count) => num_places_of_count[count] += piece.len() + 1,
+                None => budget.push(&mut common, (count, piece))?,
+            }
+        }
+        common.sort_unstable_by_key(|&(count, _)| Reverse(count));
+        let num_places = 1
+            + num_places_of_count.iter().sum::<usize>()
+            + common.iter().map(|(_, piece)| piece.len() + 1).sum::<usize>();
+        budget.reserve::<u32>(num_places + num_places.div_ceil(BLOCK))?;
+        let mut places = Vec::new();
+        huge_pages::reserve(&mut places, num_places);
+        let mut arena = Self { places, weights: Vec::new(), run_of_block: Vec::new() };
+        arena.places.resize(num_places, SENTINEL);
+
+        let mut next = 1;
+        for &(weight, piece) in &common {
+            arena.write(next, piece, id_of_byte);
+            next += piece.len() + 1;
+            arena.end_run(next, weight, budget)?;
+        }
+        budget.release::<(u64, Piece<'_>)>(common.capacity());
+        drop(common);
+        let mut next_of_count = num_places_of_count;
+        for (count, num_places) in
+            next_of_count.iter_mut().enumerate().rev().filter(|(_, places)| **places > 0)
+        {
+            let start = next;
+            next += std::mem::replace(num_places, start);
+            arena.end_run(next, count as u64, budget)?;
+        }
+        for (count, piece) in counts.pieces().filter(|(_, piece)| piece.len() > 1) {
+            cancel.check()?;
+            if let Some(count) = rare(count) {
+                arena.write(next_of_count[count], piece, id_of_byte);
+                next_of_count[count] += piece.len() + 1;
             }
         }
         let mut run = 0;
-        for first in (0..arena.places.len()).step_by(BLOCK) {
+        arena.run_of_block.reserve_exact(num_places.div_ceil(BLOCK));
+        for first in (0..num_places).step_by(BLOCK) {
             while arena.weights.get(run).is_some_and(|weights| weights.end <= first) {
                 run += 1;
             }
             // There are fewer runs than places, and fewer distinct counts than 2^32 in any corpus.
             arena.run_of_block.push(u32::try_from(run).unwrap_or(u32::MAX));
         }
-        budget.release::<(u64, usize)>(order.len());
         Ok(arena)
+    }
+
+    /// Write a piece; the sentinel behind it is there already.
+    #[inline]
+    fn write(&mut self, start: usize, piece: Piece<'_>, id_of_byte: &[u32; 256]) {
+        piece.with_bytes(|bytes| {
+            for (place, &byte) in self.places[start..].iter_mut().zip(bytes) {
+                *place = id_of_byte[usize::from(byte)];
+            }
+        });
+    }
+
+    /// The places up to `end` have this weight.
+    fn end_run(&mut self, end: usize, weight: u64, budget: &Budget) -> Result<()> {
+        match self.weights.last_mut() {
+            Some(run) if run.weight == weight => run.end = end,
+            _ => budget.push(&mut self.weights, WeightRun { end, weight })?,
+        }
+        Ok(())
     }
 
     /// How often the piece occurs that `place` belongs to.
@@ -98,6 +143,11 @@ impl Arena {
         self.weights[run].weight
     }
 
+    /// The runs of places whose pieces are equally common: where they end, and how common they are.
+    pub(crate) fn weight_runs(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.weights.iter().map(|run| (run.end, run.weight))
+    }
+
     /// Places of the arena, each as often as its piece occurs: about the bytes of the corpus.
     pub(crate) fn weighted_places(&self) -> u64 {
         let mut start = 0;
@@ -108,38 +158,4 @@ impl Arena {
         }
         sum
     }
-}
-
-/// Count and number of each piece that has a pair, in the order of the arena.
-///
-/// Most pieces are rare, so their counts are small numbers and need no comparisons; and no step takes so long that
-/// the caller could not stop it.
-fn commonest_first(counts: &PieceCounts, budget: &Budget, cancel: &Cancel) -> Result<Vec<(u64, usize)>> {
-    const SMALL: usize = 1 << 12;
-    budget.reserve::<(u64, usize)>(counts.num_distinct())?;
-    let small = |count: u64| usize::try_from(count).ok().filter(|&count| count < SMALL);
-    let mut num_of_count = vec![0_usize; SMALL];
-    let mut order = Vec::with_capacity(counts.num_distinct());
-    for (count, piece) in counts.numbered() {
-        cancel.check()?;
-        match small(count) {
-            Some(count) => num_of_count[count] += 1,
-            None => order.push((count, piece)),
-        }
-    }
-    order.sort_unstable_by_key(|&(count, piece)| (Reverse(count), piece));
-    let mut next_of_count = num_of_count;
-    let mut next = order.len();
-    for start in next_of_count.iter_mut().rev() {
-        next += std::mem::replace(start, next);
-    }
-    order.resize(next, (0, 0));
-    for (count, piece) in counts.numbered() {
-        cancel.check()?;
-        if let Some(small) = small(count) {
-            order[next_of_count[small]] = (count, piece);
-            next_of_count[small] += 1;
-        }
-    }
-    Ok(order)
 }

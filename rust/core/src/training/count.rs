@@ -3,17 +3,19 @@
 //! ```text
 //! "the cat, the hat"  ──►  "the" 1   " cat" 1   "," 1   " the" 1   " hat" 1
 //!
-//! a piece of at most 16 bytes is its own key:   20 74 68 65 ff ff ff ff ff ff ff ff ff ff ff ff
+//! a piece of at most 16 bytes is its own key:   20 74 68 65 ff ff ff ff ff ff ff ff ff ff ff ff   and then inverted
 //! ```
 //!
-//! The byte 0xff is in no UTF-8, so the key needs no length. Longer pieces (about one in a hundred) are counted
-//! aside. Each thread has its own counts; at the end one absorbs the others.
+//! The byte 0xff is in no UTF-8, so the key needs no length, and no piece has the key 0: a fresh table is zeroed
+//! memory, on huge pages. Longer pieces (about one in a hundred) are counted aside. Each thread has its own counts;
+//! at the end one absorbs the others.
 
 use rustc_hash::FxHashMap;
 
-use super::budget::Budget;
+use super::budget::{Budget, allocation};
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::huge_pages::{Plain, ZeroedArray, prefetch};
 use crate::instructions::Instructions;
 use crate::split::boundaries::Boundaries;
 use crate::split::starts::Starts;
@@ -24,18 +26,19 @@ use crate::worker::MAX_TEXT;
 /// The longest piece that is its own key.
 const KEY_BYTES: usize = 16;
 /// The key of no piece: one of length 0.
-const EMPTY: u128 = u128::MAX;
+const EMPTY: u128 = 0;
 /// Pieces that are looked up together: their table lines are on the way from memory at the same time. They and
 /// their hashes stay in the first-level cache.
 const BATCH: usize = 256;
 const FIRST_SLOTS: usize = 1 << 10;
 
 /// The distinct pieces seen by one thread and their counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PieceCounts {
     splitting: Splitting,
-    /// Open addressing, linear probing; a power of two, at most half full.
-    slots: Vec<Slot>,
+    /// Open addressing, linear probing; a power of two, at most five eighths full. Common pieces come early, so they
+    /// lie where their hash says, and the memory is worth more than the few steps of the rare ones.
+    slots: ZeroedArray<Slot>,
     num_short: usize,
     long: FxHashMap<Box<[u8]>, u64>,
     splitter: Option<Box<Splitter>>,
@@ -43,11 +46,15 @@ pub(crate) struct PieceCounts {
 
 /// 32 bytes, so that no slot lies across two cache lines.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(32))]
+#[repr(C)]
 struct Slot {
     key: u128,
     count: u64,
+    unused: u64,
 }
+
+// SAFETY: three integers of 32 bytes in all, without padding.
+unsafe impl Plain for Slot {}
 
 /// Keys that wait for their table lines.
 #[derive(Debug)]
@@ -79,7 +86,13 @@ impl Splitter {
 impl PieceCounts {
     /// Counts of the pieces of texts that are cut in this way.
     pub(crate) fn new(splitting: Splitting) -> Self {
-        Self { splitting, ..Self::default() }
+        Self {
+            splitting,
+            slots: ZeroedArray::new(0),
+            num_short: 0,
+            long: FxHashMap::default(),
+            splitter: None,
+        }
     }
 
     /// Count the pieces of `text`; returns how many there are.
@@ -133,7 +146,7 @@ impl PieceCounts {
             }
             let key = key(text, start, end - start);
             let hash = hash(key);
-            self.prefetch(hash);
+            prefetch(&self.slots.as_slice()[self.slot_of(hash)]);
             batch.keys[len] = key;
             batch.hashes[len] = hash;
             len += 1;
@@ -164,19 +177,19 @@ impl PieceCounts {
 
     /// Take over the counts of another thread.
     pub(crate) fn absorb(&mut self, other: Self, budget: &Budget, cancel: &Cancel) -> Result<()> {
-        for some in other.slots.chunks(BATCH) {
+        for some in other.slots.as_slice().chunks(BATCH) {
             cancel.check()?;
             self.make_room(budget, cancel)?;
-            for slot in some.iter().filter(|slot| slot.key != EMPTY) {
-                self.add_short(slot.key, hash(slot.key), slot.count);
-            }
+            self.add_slots(some);
         }
-        budget.release::<Slot>(other.slots.len());
+        budget.release::<Slot>(other.slots.as_slice().len());
+        let num_buckets = buckets(&other.long);
         for (piece, count) in other.long {
             cancel.check()?;
             self.add_long(&piece, count, budget)?;
-            budget.release::<u8>(piece.len() + LONG_OVERHEAD);
+            budget.release::<u8>(allocation(piece.len()));
         }
+        budget.release::<u8>(num_buckets * BUCKET_BYTES);
         Ok(())
     }
 
@@ -186,12 +199,10 @@ impl PieceCounts {
     }
 
     /// All pieces with their counts, in no particular order.
-    #[cfg(test)]
-    pub(crate) fn for_each(&self, mut show: impl FnMut(&[u8], u64)) {
-        for slot in self.slots.iter().filter(|slot| slot.key != EMPTY) {
-            show(&slot.key.to_le_bytes()[..key_len(slot.key)], slot.count);
-        }
-        self.long.iter().for_each(|(piece, &count)| show(piece, count));
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (u64, Piece<'_>)> {
+        let short = self.slots.as_slice().iter().filter(|slot| slot.key != EMPTY);
+        let long = self.long.iter().map(|(piece, &count)| (count, Piece::Long(piece)));
+        short.map(|slot| (slot.count, Piece::Short(slot.key))).chain(long)
     }
 
     /// Count one piece several times.
@@ -208,106 +219,70 @@ impl PieceCounts {
     /// Which bytes occur.
     pub(crate) fn bytes_seen(&self) -> [bool; 256] {
         let mut seen = [false; 256];
-        let mut note = |bytes: &[u8]| bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true);
-        for slot in self.slots.iter().filter(|slot| slot.key != EMPTY) {
-            note(&slot.key.to_le_bytes()[..key_len(slot.key)]);
+        for (_, piece) in self.pieces() {
+            piece.with_bytes(|bytes| bytes.iter().for_each(|&byte| seen[usize::from(byte)] = true));
         }
-        self.long.keys().for_each(|piece| note(piece));
         seen
     }
 
-    /// Count and number of every piece of two bytes or more. A short piece has the number of its slot, the long
-    /// ones follow in the order of `long_pieces`.
-    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, usize)> {
-        let short = self.slots.iter().enumerate();
-        let short = short.filter(|(_, slot)| slot.key != EMPTY && key_len(slot.key) > 1);
-        let long = self.long.values().enumerate();
-        short
-            .map(|(index, slot)| (slot.count, index))
-            .chain(long.map(|(index, &count)| (count, self.slots.len() + index)))
-    }
-
-    /// The pieces that are no keys.
-    pub(crate) fn long_pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.long.keys().map(|piece| &**piece)
-    }
-
-    /// Bytes of the piece with this number.
-    pub(crate) fn piece_len(&self, long: &[&[u8]], number: usize) -> usize {
-        match self.slots.get(number) {
-            Some(slot) => key_len(slot.key),
-            None => long[number - self.slots.len()].len(),
-        }
-    }
-
-    /// Show the piece with this number.
-    #[inline]
-    pub(crate) fn with_piece(&self, long: &[&[u8]], number: usize, show: impl FnOnce(&[u8])) {
-        match self.slots.get(number) {
-            Some(slot) => show(&slot.key.to_le_bytes()[..key_len(slot.key)]),
-            None => show(long[number - self.slots.len()]),
-        }
-    }
-
-    /// Drop the table and tell the budget.
+    /// Drop the tables and tell the budget.
     pub(crate) fn free(self, budget: &Budget) {
-        budget.release::<Slot>(self.slots.len());
+        budget.release::<Slot>(self.slots.as_slice().len());
         for piece in self.long.keys() {
-            budget.release::<u8>(piece.len() + LONG_OVERHEAD);
+            budget.release::<u8>(allocation(piece.len()));
         }
+        budget.release::<u8>(buckets(&self.long) * BUCKET_BYTES);
     }
 
     /// Room for one more batch, so that `add_short` need not look.
     #[inline]
     fn make_room(&mut self, budget: &Budget, cancel: &Cancel) -> Result<()> {
-        if 2 * (self.num_short + BATCH) > self.slots.len() { self.grow(budget, cancel) } else { Ok(()) }
+        let is_full = 8 * (self.num_short + BATCH) > 5 * self.slots.as_slice().len();
+        if is_full { self.grow(budget, cancel) } else { Ok(()) }
     }
 
     #[cold]
     fn grow(&mut self, budget: &Budget, cancel: &Cancel) -> Result<()> {
-        let num_slots = (2 * self.slots.len()).max(FIRST_SLOTS);
+        let num_slots = (2 * self.slots.as_slice().len()).max(FIRST_SLOTS);
         budget.reserve::<Slot>(num_slots)?;
-        let old = std::mem::replace(&mut self.slots, vec![Slot { key: EMPTY, count: 0 }; num_slots]);
+        let old = std::mem::replace(&mut self.slots, ZeroedArray::new(num_slots));
         self.num_short = 0;
-        for some in old.chunks(BATCH) {
+        for some in old.as_slice().chunks(BATCH) {
             cancel.check()?;
-            for slot in some.iter().filter(|slot| slot.key != EMPTY) {
-                self.add_short(slot.key, hash(slot.key), slot.count);
-            }
+            self.add_slots(some);
         }
-        budget.release::<Slot>(old.len());
+        budget.release::<Slot>(old.as_slice().len());
         Ok(())
+    }
+
+    /// Count what another table holds; there is room for it. Its order is that of this table, or of two or more
+    /// strands of it, so nothing waits for memory.
+    fn add_slots(&mut self, slots: &[Slot]) {
+        for slot in slots.iter().filter(|slot| slot.key != EMPTY) {
+            self.add_short(slot.key, hash(slot.key), slot.count);
+        }
     }
 
     #[inline]
     #[allow(clippy::cast_possible_truncation)] // 32 bits are left
     fn slot_of(&self, hash: u64) -> usize {
         // The upper bits of the product are the good ones; 2^32 slots are 128 GiB.
-        (hash >> 32) as usize & (self.slots.len() - 1)
-    }
-
-    #[inline]
-    fn prefetch(&self, hash: u64) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch reads nothing and cannot fault; the address is that of a slot in the table.
-            unsafe { _mm_prefetch(self.slots.as_ptr().add(self.slot_of(hash)).cast(), _MM_HINT_T0) };
-        }
+        (hash >> 32) as usize & (self.slots.as_slice().len() - 1)
     }
 
     #[inline]
     fn add_short(&mut self, key: u128, hash: u64, count: u64) {
-        let mask = self.slots.len() - 1;
         let mut index = self.slot_of(hash);
+        let slots = self.slots.as_mut_slice();
+        let mask = slots.len() - 1;
         loop {
-            let slot = &mut self.slots[index & mask];
+            let slot = &mut slots[index & mask];
             if slot.key == key {
                 slot.count += count;
                 return;
             }
             if slot.key == EMPTY {
-                *slot = Slot { key, count };
+                (slot.key, slot.count) = (key, count);
                 self.num_short += 1;
                 return;
             }
@@ -321,17 +296,60 @@ impl PieceCounts {
             *known += count;
             return Ok(());
         }
-        budget.reserve::<u8>(piece.len() + LONG_OVERHEAD)?;
+        budget.reserve::<u8>(allocation(piece.len()))?;
+        if self.long.len() == self.long.capacity() {
+            // The next insertion doubles the table, and for a moment both are there.
+            let num_buckets = buckets(&self.long);
+            budget.reserve::<u8>((2 * num_buckets).max(8) * BUCKET_BYTES)?;
+            self.long.reserve(1);
+            budget.release::<u8>(num_buckets * BUCKET_BYTES);
+        }
         self.long.insert(piece.into(), count);
         Ok(())
     }
 }
 
-/// What a long piece costs besides its bytes: its entry in a table that is between 7/16 and 7/8 full, and the
-/// allocator's own.
-const LONG_OVERHEAD: usize = 64;
+/// A piece and how it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece<'a> {
+    /// Its key.
+    Short(u128),
+    /// Its bytes.
+    Long(&'a [u8]),
+}
 
-/// The bytes of a short piece, followed by 0xff.
+impl Piece<'_> {
+    /// Number of bytes.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Short(key) => key_len(key),
+            Self::Long(bytes) => bytes.len(),
+        }
+    }
+
+    /// Show its bytes.
+    #[inline]
+    pub(crate) fn with_bytes<R>(self, show: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Short(key) => show(&(!key).to_le_bytes()[..key_len(key)]),
+            Self::Long(bytes) => show(bytes),
+        }
+    }
+}
+
+/// A bucket of the table of long pieces: pointer, length, count, and a byte of its control.
+const BUCKET_BYTES: usize = size_of::<(Box<[u8]>, u64)>() + 1;
+
+/// Buckets of a table, which is filled to seven eighths at most.
+fn buckets(long: &FxHashMap<Box<[u8]>, u64>) -> usize {
+    match long.capacity() {
+        0 => 0,
+        capacity => (capacity * 8 / 7).next_power_of_two(),
+    }
+}
+
+/// The bytes of a short piece, followed by 0xff, inverted.
 #[inline]
 fn key(text: &[u8], start: usize, len: usize) -> u128 {
     let bytes = if let Some(bytes) = text[start..].first_chunk::<KEY_BYTES>() {
@@ -341,21 +359,23 @@ fn key(text: &[u8], start: usize, len: usize) -> u128 {
         bytes[..len].copy_from_slice(&text[start..start + len]);
         u128::from_le_bytes(bytes)
     };
-    bytes | PADDING[len]
+    !bytes & USED[len]
 }
 
+#[inline]
 fn key_len(key: u128) -> usize {
-    KEY_BYTES - key.leading_ones() as usize / 8
+    KEY_BYTES - key.leading_zeros() as usize / 8
 }
 
-const PADDING: [u128; KEY_BYTES + 1] = {
-    let mut padding = [0; KEY_BYTES + 1];
+/// Which bytes of a key belong to a piece of each length.
+const USED: [u128; KEY_BYTES + 1] = {
+    let mut used = [u128::MAX; KEY_BYTES + 1];
     let mut len = 0;
     while len < KEY_BYTES {
-        padding[len] = u128::MAX << (8 * len);
+        used[len] = !(u128::MAX << (8 * len));
         len += 1;
     }
-    padding
+    used
 };
 
 /// A product of the two halves, folded: every bit of the key reaches every bit that is used.

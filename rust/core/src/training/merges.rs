@@ -17,28 +17,29 @@
 //! least `bar` are kept; the bar is a guess. When no pair reaches it any more, all pairs are counted again from
 //! the arena and the bar is lowered. The result does not depend on the guess.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::Progress;
 use super::arena::{Arena, DEAD, SENTINEL};
 use super::budget::Budget;
+use super::first_pairs::keep_first_pairs;
+use super::kept_pairs::{KeptPairs, NO_LIST, Queued, Tally};
 use super::pair_map::{Pair, PairMap};
 use super::position::Position;
+use super::sketch::Sketch;
 use super::tokens::Tokens;
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::huge_pages::prefetch;
 
 /// Positions between two looks at the caller's wish to stop: about a millisecond.
 const CHECK_EVERY: usize = 1 << 16;
 /// The first bar is the number of bytes over this and the number of merges to come. On 100 MB of code and of prose
-/// the last merge's count is between 1/25 and 1/110 of bytes over merges; a bar below it saves the second guess,
-/// and a list too many costs less.
-const FIRST_BAR_DIVISOR: u64 = 120;
+/// the last merge's count is between 1/25 and 1/130 of bytes over merges. A bar above it costs a second count of all
+/// pairs, a bar at half of it lists that nobody asks for: about the same.
+const FIRST_BAR_DIVISOR: u64 = 200;
 /// A bar that was too high is divided by this.
 const BAR_STEP: u64 = 4;
-/// In place of a list's number, for pairs that are not kept.
-const NO_LIST: usize = usize::MAX;
+/// Positions that are on their way from memory while one is looked at.
+const AHEAD: usize = 16;
 
 /// When training ends, and what may be merged.
 #[derive(Debug, Clone, Copy)]
@@ -50,23 +51,6 @@ pub(crate) struct Limits {
     /// A new pair is counted only if the symbols of its two tokens are together fewer than this, as in the
     /// reference (which makes the longest token one shorter than the name says). First pairs always are.
     pub(crate) max_token_length: usize,
-}
-
-/// A pair that waits for its merge. The order is that of merging: highest count, then smallest pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Queued {
-    count: u64,
-    pair: Reverse<Pair>,
-    list: usize,
-}
-
-/// What stands beside some token, for one neighbour of it; or how often a pair occurs.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    /// Sum of the weights.
-    weight: u64,
-    /// Number of positions; later the number of their list.
-    positions: usize,
 }
 
 /// The neighbours of a new token on one side.
@@ -93,11 +77,7 @@ pub(crate) struct Merger<'a, P> {
     budget: &'a Budget,
     cancel: &'a Cancel,
     bar: u64,
-    /// Counts of the pairs that were kept. Others are not in here, so taking away from them does nothing.
-    counts: PairMap<u64>,
-    queue: BinaryHeap<Queued>,
-    /// Positions of the left-hand token of a pair, ascending. Some may be out of date.
-    lists: Vec<Vec<P>>,
+    kept: KeptPairs<P>,
     lefts: Neighbours,
     rights: Neighbours,
     merged: Vec<Merged<P>>,
@@ -133,18 +113,14 @@ impl<'a, P: Position> Merger<'a, P> {
             budget,
             cancel,
             bar: bar.max(limits.min_count),
-            counts: PairMap::new(budget)?,
-            queue: BinaryHeap::new(),
-            lists: Vec::new(),
+            kept: KeptPairs::new(budget)?,
             lefts: Neighbours::default(),
             rights: Neighbours::default(),
             merged: Vec::new(),
         };
-        merger.rebuild()?;
-        // Lists of new pairs are no longer than the one they came from, so this is enough for good.
-        let longest = merger.lists.iter().map(Vec::len).max().unwrap_or(0);
-        budget.reserve::<Merged<P>>(longest)?;
-        merger.merged.reserve_exact(longest);
+        let Self { arena, tokens, bar, kept, .. } = &mut merger;
+        let longest = keep_first_pairs(arena, tokens.id_of_byte(), *bar, kept, budget, cancel)?;
+        merger.make_room(longest)?;
         Ok(merger)
     }
 
@@ -154,9 +130,9 @@ impl<'a, P: Position> Merger<'a, P> {
         while self.tokens.len() < self.limits.vocab_size {
             self.cancel.check()?;
             let Some(top) = self.pop()? else { break };
-            let (left, right) = top.pair.0.ids();
-            let token = self.tokens.merge(left, right);
-            merges.push((left, right));
+            let (left, right) = top.pair().ids();
+            let token = self.tokens.merge(left, right, self.budget)?;
+            self.budget.push(&mut merges, (left, right))?;
             self.merge(top, token)?;
             progress.set_num_merges(merges.len());
         }
@@ -166,17 +142,8 @@ impl<'a, P: Position> Merger<'a, P> {
     /// The next pair to merge, `None` when no pair is common enough.
     fn pop(&mut self) -> Result<Option<Queued>> {
         loop {
-            while let Some(top) = self.queue.pop() {
-                let count = self.counts.get_mut(top.pair.0).map_or(0, |count| *count);
-                if count == top.count {
-                    return Ok(Some(top));
-                }
-                if count >= self.bar {
-                    self.queue.push(Queued { count, ..top });
-                } else {
-                    // Below the bar the other pairs are not known, so this one is forgotten, too.
-                    self.take_list(top.list);
-                }
+            if let Some(top) = self.kept.pop(self.bar, self.budget)? {
+                return Ok(Some(top));
             }
             if self.bar <= self.limits.min_count {
                 return Ok(None);
@@ -188,42 +155,70 @@ impl<'a, P: Position> Merger<'a, P> {
 
     /// Count all pairs of the arena; keep those that reach the bar, with their positions. The queue is empty here.
     fn rebuild(&mut self) -> Result<()> {
-        let fresh = PairMap::new(self.budget)?;
-        std::mem::replace(&mut self.counts, fresh).free(self.budget);
-        self.lists.clear();
-        let mut found: PairMap<Tally> = PairMap::new(self.budget)?;
-        for_each_pair(&self.arena, self.tokens, self.cancel, |place, pair| {
-            let tally = found.entry(pair, self.budget)?;
-            tally.weight += self.arena.weight(place);
-            tally.positions += 1;
+        let Self { arena, tokens, limits, budget, cancel, bar, kept, .. } = self;
+        kept.clear(budget)?;
+        let mut sketch = Sketch::new(arena.places.len(), budget)?;
+        for_each_pair(arena, tokens, cancel, |_, pair, weight| {
+            sketch.add(pair, weight);
             Ok(())
         })?;
+        let mut found: PairMap<Tally> = PairMap::new(budget)?;
+        let mut places: Vec<P> = Vec::new();
+        for_each_pair(arena, tokens, cancel, |place, pair, weight| {
+            if sketch.may_reach(pair, *bar) {
+                let tally = found.entry(pair, budget)?;
+                tally.weight += weight;
+                tally.positions += 1;
+                budget.push(&mut places, P::new(place))?;
+            }
+            Ok(())
+        })?;
+        sketch.free(budget);
+        let mut longest = 0;
         for (pair, tally) in found.iter_mut() {
+            cancel.check()?;
             let (left, right) = pair.ids();
-            let num_symbols = self.tokens.num_symbols(left) + self.tokens.num_symbols(right);
+            let num_symbols = tokens.num_symbols(left) + tokens.num_symbols(right);
             let is_first = num_symbols == 2;
-            if tally.weight < self.bar || !(is_first || num_symbols < self.limits.max_token_length) {
+            if tally.weight < *bar || !(is_first || num_symbols < limits.max_token_length) {
                 tally.positions = NO_LIST;
                 continue;
             }
-            keep(pair, tally, &mut self.counts, &mut self.queue, &mut self.lists, self.budget)?;
+            longest = longest.max(tally.positions);
+            kept.keep(pair, tally, budget)?;
         }
-        for_each_pair(&self.arena, self.tokens, self.cancel, |place, pair| {
-            if let Some(tally) = found.get_mut(pair)
-                && tally.positions != NO_LIST
-            {
-                self.lists[tally.positions].push(P::new(place));
+        for some in places.chunks(CHECK_EVERY) {
+            cancel.check()?;
+            for place in some.iter().map(|place| place.get()) {
+                let left = arena.places[place];
+                let right = arena.places[place + tokens.num_symbols(left)];
+                if let Some(tally) = found.get_mut(Pair::new(left, right))
+                    && tally.positions != NO_LIST
+                {
+                    kept.note(tally.positions, place);
+                }
             }
-            Ok(())
-        })?;
-        found.free(self.budget);
+        }
+        budget.release::<P>(places.capacity());
+        found.free(budget);
+        self.make_room(longest)
+    }
+
+    /// Room for what one merge may write: lists of new pairs are no longer than the one they came from.
+    fn make_room(&mut self, longest: usize) -> Result<()> {
+        let room = self.merged.capacity();
+        if longest > room {
+            self.budget.reserve::<Merged<P>>(longest)?;
+            self.merged.reserve_exact(longest);
+            self.budget.release::<Merged<P>>(room);
+        }
         Ok(())
     }
 
     /// Write the new token over all places of its pair, and bring counts, lists and queue up to date.
     fn merge(&mut self, top: Queued, token: u32) -> Result<()> {
-        let pair = top.pair.0;
-        let positions = self.take_list(top.list);
+        let pair = top.pair();
+        let positions = self.kept.take_list(top.list, self.budget)?;
         for some in positions.chunks(CHECK_EVERY) {
             self.cancel.check()?;
             self.write(some, pair, token);
@@ -245,7 +240,10 @@ impl<'a, P: Position> Merger<'a, P> {
         let (left, right) = pair.ids();
         let (left_len, right_len) = (self.tokens.num_symbols(left), self.tokens.num_symbols(right));
         let places = &mut self.arena.places;
-        for &position in positions {
+        for (index, &position) in positions.iter().enumerate() {
+            if let Some(ahead) = positions.get(index + AHEAD) {
+                prefetch(&places[ahead.get()]);
+            }
             let first = position.get();
             let middle = first + left_len;
             if places[first] == left && places[middle] == right {
@@ -260,8 +258,8 @@ impl<'a, P: Position> Merger<'a, P> {
 
     /// Add up weights and positions for each neighbour of the merged places.
     fn look_beside(&mut self, token: u32) -> Result<()> {
-        self.lefts.tally_of_id.resize(self.tokens.len(), Tally::default());
-        self.rights.tally_of_id.resize(self.tokens.len(), Tally::default());
+        self.lefts.make_room(self.tokens.len(), self.budget)?;
+        self.rights.make_room(self.tokens.len(), self.budget)?;
         let len = self.tokens.num_symbols(token);
         for some in self.merged.chunks_mut(CHECK_EVERY) {
             self.cancel.check()?;
@@ -286,11 +284,11 @@ impl<'a, P: Position> Merger<'a, P> {
     /// The merged pair is gone, and its two tokens no longer stand beside their neighbours.
     fn take_away(&mut self, pair: Pair, token: u32) {
         let (left, right) = pair.ids();
-        if let Some(count) = self.counts.get_mut(pair) {
+        if let Some(count) = self.kept.count_mut(pair) {
             *count = 0;
         }
         for (id, tally) in self.lefts.iter() {
-            if let Some(count) = self.counts.get_mut(Pair::new(id, left)) {
+            if let Some(count) = self.kept.count_mut(Pair::new(id, left)) {
                 *count -= tally.weight;
             }
         }
@@ -298,7 +296,7 @@ impl<'a, P: Position> Merger<'a, P> {
             // Where a new token stands now, there stood the left-hand one of its pair.
             let gone = Pair::new(right, if id == token { left } else { id });
             if gone != pair
-                && let Some(count) = self.counts.get_mut(gone)
+                && let Some(count) = self.kept.count_mut(gone)
             {
                 *count -= tally.weight;
             }
@@ -307,7 +305,7 @@ impl<'a, P: Position> Merger<'a, P> {
 
     /// Keep the new pairs that reach the bar; `false` if there is none.
     fn keep_new_pairs(&mut self, token: u32) -> Result<bool> {
-        let num_lists = self.lists.len();
+        let mut is_any_kept = false;
         let len = self.tokens.num_symbols(token);
         for (neighbours, is_left) in [(&mut self.lefts, true), (&mut self.rights, false)] {
             for &id in &neighbours.ids {
@@ -318,10 +316,11 @@ impl<'a, P: Position> Merger<'a, P> {
                     continue;
                 }
                 let pair = if is_left { Pair::new(id, token) } else { Pair::new(token, id) };
-                keep(pair, tally, &mut self.counts, &mut self.queue, &mut self.lists, self.budget)?;
+                self.kept.keep(pair, tally, self.budget)?;
+                is_any_kept = true;
             }
         }
-        Ok(self.lists.len() > num_lists)
+        Ok(is_any_kept)
     }
 
     /// Note the positions of the pairs that were kept. The merged places ascend, so the lists do, too.
@@ -329,33 +328,40 @@ impl<'a, P: Position> Merger<'a, P> {
         for some in self.merged.chunks(CHECK_EVERY) {
             self.cancel.check()?;
             for merged in some {
+                let place = merged.position.get();
                 if merged.left != SENTINEL {
                     let list = self.lefts.tally_of_id[merged.left as usize].positions;
                     if list != NO_LIST {
-                        let place = merged.position.get() - self.tokens.num_symbols(merged.left);
-                        self.lists[list].push(P::new(place));
+                        self.kept.note(list, place - self.tokens.num_symbols(merged.left));
                     }
                 }
                 if merged.right != SENTINEL {
                     let list = self.rights.tally_of_id[merged.right as usize].positions;
                     if list != NO_LIST {
-                        self.lists[list].push(merged.position);
+                        self.kept.note(list, place);
                     }
                 }
             }
         }
         Ok(())
     }
-
-    fn take_list(&mut self, list: usize) -> Vec<P> {
-        let positions = std::mem::take(&mut self.lists[list]);
-        self.budget.release::<P>(positions.capacity());
-        self.budget.release::<u8>(KEPT_PAIR_BYTES);
-        positions
-    }
 }
 
 impl Neighbours {
+    /// A tally for every token.
+    fn make_room(&mut self, num_tokens: usize, budget: &Budget) -> Result<()> {
+        while self.tally_of_id.len() < num_tokens {
+            budget.push(&mut self.tally_of_id, Tally::default())?;
+        }
+        let (room, wanted) = (self.ids.capacity(), self.tally_of_id.capacity());
+        if room < wanted {
+            budget.reserve::<u32>(wanted)?;
+            self.ids.reserve_exact(wanted);
+            budget.release::<u32>(room);
+        }
+        Ok(())
+    }
+
     #[inline]
     fn add(&mut self, id: u32, weight: u64) {
         let tally = &mut self.tally_of_id[id as usize];
@@ -377,53 +383,32 @@ impl Neighbours {
     }
 }
 
-/// What a kept pair holds besides its positions and its count.
-const KEPT_PAIR_BYTES: usize = size_of::<Queued>() + size_of::<Vec<u32>>() + 16;
-
-/// Give a pair its count, an empty list of the right size and a place in the queue.
-fn keep<P>(
-    pair: Pair,
-    tally: &mut Tally,
-    counts: &mut PairMap<u64>,
-    queue: &mut BinaryHeap<Queued>,
-    lists: &mut Vec<Vec<P>>,
-    budget: &Budget,
-) -> Result<()> {
-    budget.reserve::<P>(tally.positions)?;
-    budget.reserve::<u8>(KEPT_PAIR_BYTES)?;
-    *counts.entry(pair, budget)? = tally.weight;
-    let list = lists.len();
-    lists.push(Vec::with_capacity(tally.positions));
-    queue.push(Queued { count: tally.weight, pair: Reverse(pair), list });
-    tally.positions = list;
-    Ok(())
-}
-
-/// Visit all pairs of neighbours in the arena, with the place of the left-hand token.
+/// Visit all pairs of neighbours in the arena: the place of the left-hand token, the pair, how often its piece occurs.
 fn for_each_pair(
     arena: &Arena,
     tokens: &Tokens,
     cancel: &Cancel,
-    mut visit: impl FnMut(usize, Pair) -> Result<()>,
+    mut visit: impl FnMut(usize, Pair, u64) -> Result<()>,
 ) -> Result<()> {
     let mut place = 1;
-    let mut next_check = CHECK_EVERY;
-    while place < arena.places.len() {
-        let left = arena.places[place];
-        if left == SENTINEL {
-            place += 1;
-            if place >= next_check {
-                cancel.check()?;
-                next_check = place + CHECK_EVERY;
+    for (end, weight) in arena.weight_runs() {
+        while place < end {
+            cancel.check()?;
+            let stop = end.min(place + CHECK_EVERY);
+            while place < stop {
+                let left = arena.places[place];
+                if left == SENTINEL {
+                    place += 1;
+                    continue;
+                }
+                let next = place + tokens.num_symbols(left);
+                let right = arena.places[next];
+                if right != SENTINEL {
+                    visit(place, Pair::new(left, right), weight)?;
+                }
+                place = next;
             }
-            continue;
         }
-        let next = place + tokens.num_symbols(left);
-        let right = arena.places[next];
-        if right != SENTINEL {
-            visit(place, Pair::new(left, right))?;
-        }
-        place = next;
     }
     Ok(())
 }

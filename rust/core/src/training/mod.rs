@@ -23,11 +23,14 @@
 mod arena;
 mod budget;
 mod count;
+mod first_pairs;
+mod kept_pairs;
 mod merges;
 mod pair_map;
 mod position;
 #[cfg(test)]
 mod reference;
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -216,8 +219,7 @@ impl BpeTrainer {
         let look = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
             let mut found = BTreeSet::new();
             for text in &texts[range] {
-                cancel.check()?;
-                found.extend(classes.unassigned_in([*text]));
+                classes.add_unassigned(text, &mut found, cancel)?;
             }
             Ok(found)
         };
@@ -271,7 +273,9 @@ impl BpeTrainer {
             });
         }
         self.is_spent = true;
-        let mut counts = self.counts.pop().unwrap_or_default();
+        // The largest one takes the others in.
+        self.counts.sort_by_key(PieceCounts::num_distinct);
+        let mut counts = self.counts.pop().unwrap_or_else(|| PieceCounts::new(self.splitting));
         for other in self.counts.drain(..) {
             counts.absorb(other, &self.budget, cancel)?;
         }
@@ -289,7 +293,7 @@ impl BpeTrainer {
         } else {
             Merger::<usize>::new(arena, &mut tokens, limits, &self.budget, cancel)?.run(progress)?
         };
-        Ok(Trained { vocabulary: tokens.into_vocabulary(), merges })
+        Ok(Trained { vocabulary: tokens.into_vocabulary(&self.budget)?, merges })
     }
 
     fn check_not_spent(&self) -> Result<()> {

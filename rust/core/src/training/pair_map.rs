@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 use crate::error::Result;
+use crate::huge_pages;
 
 /// Two ids side by side. Compares as the two of them do: left first, then right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,19 @@ impl Pair {
     #[allow(clippy::cast_possible_truncation)] // the two halves are taken apart
     pub(crate) fn ids(self) -> (u32, u32) {
         ((self.0 >> 32) as u32, self.0 as u32)
+    }
+
+    /// The two as one number, which compares as they do.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The upper bits of a product: all but the lowest `shift`.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // no more bits are left than a table has
+    pub(crate) fn hash(self, shift: u32) -> usize {
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
     }
 }
 
@@ -42,8 +56,7 @@ impl<V: Copy + Default> PairMap<V> {
         const FIRST_BITS: u32 = 8;
         let num_slots = 1 << FIRST_BITS;
         budget.reserve::<Slot<V>>(num_slots)?;
-        let empty = Slot { pair: EMPTY, value: V::default() };
-        Ok(Self { slots: vec![empty; num_slots], len: 0, shift: u64::BITS - FIRST_BITS })
+        Ok(Self { slots: empty_slots(num_slots), len: 0, shift: u64::BITS - FIRST_BITS })
     }
 
     /// The value of `pair`, if it has one.
@@ -81,10 +94,9 @@ impl<V: Copy + Default> PairMap<V> {
 
     /// Where `pair` is, or where it belongs.
     #[inline]
-    #[allow(clippy::cast_possible_truncation)] // no more bits are left than the table has
     fn find(&self, pair: Pair) -> usize {
         let mask = self.slots.len() - 1;
-        let mut index = (pair.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
+        let mut index = pair.hash(self.shift);
         // Half of the slots are empty, so this ends.
         while self.slots[index].pair != pair && self.slots[index].pair != EMPTY {
             index = (index + 1) & mask;
@@ -96,8 +108,7 @@ impl<V: Copy + Default> PairMap<V> {
     fn grow(&mut self, budget: &Budget) -> Result<()> {
         let num_slots = 2 * self.slots.len();
         budget.reserve::<Slot<V>>(num_slots)?;
-        let empty = Slot { pair: EMPTY, value: V::default() };
-        let old = std::mem::replace(&mut self.slots, vec![empty; num_slots]);
+        let old = std::mem::replace(&mut self.slots, empty_slots(num_slots));
         self.shift -= 1;
         for slot in &old {
             if slot.pair != EMPTY {
@@ -108,4 +119,11 @@ impl<V: Copy + Default> PairMap<V> {
         budget.release::<Slot<V>>(old.len());
         Ok(())
     }
+}
+
+fn empty_slots<V: Copy + Default>(num_slots: usize) -> Vec<Slot<V>> {
+    let mut slots = Vec::new();
+    huge_pages::reserve(&mut slots, num_slots);
+    slots.resize(num_slots, Slot { pair: EMPTY, value: V::default() });
+    slots
 }

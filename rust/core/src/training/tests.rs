@@ -54,7 +54,7 @@ fn distinct_words(num_words: u32, tail: &str) -> String {
 fn train_with_bar<P: Position>(texts: &[&str], options: &TrainingOptions, bar: u64) -> Trained {
     let (budget, cancel) = (Budget::new(None), Cancel::default());
     let trainer = counted(texts, 1, None).unwrap();
-    let counts = trainer.counts.into_iter().next().unwrap_or_default();
+    let counts = trainer.counts.into_iter().next().unwrap();
     let mut tokens = Tokens::new(&options.special_tokens, &options.initial_alphabet, &counts.bytes_seen());
     let arena = Arena::new(&counts, tokens.id_of_byte(), &budget, &cancel).unwrap();
     let limits = Limits {
@@ -64,7 +64,7 @@ fn train_with_bar<P: Position>(texts: &[&str], options: &TrainingOptions, bar: u
     };
     let merger = Merger::<P>::with_bar(arena, &mut tokens, limits, bar, &budget, &cancel).unwrap();
     let pairs = merger.run(&Progress::default()).unwrap();
-    Trained { vocabulary: tokens.into_vocabulary(), merges: pairs }
+    Trained { vocabulary: tokens.into_vocabulary(&budget).unwrap(), merges: pairs }
 }
 
 #[test]
@@ -123,15 +123,17 @@ fn counts_beyond_32_bits() {
     // Counting 2^33 pieces takes too long; absorbing counts does the same sums.
     let (budget, cancel) = (Budget::new(None), Cancel::default());
     let classes = all_classes();
-    let mut counts = PieceCounts::default();
+    let mut counts = PieceCounts::new(Splitting::Gpt2);
     counts.add_text("ab cd cd", &classes, &budget, &cancel).unwrap();
     for _ in 0..33 {
-        let mut other = PieceCounts::default();
-        counts.for_each(|piece, count| other.add(piece, count, &budget, &cancel).unwrap());
+        let mut other = PieceCounts::new(Splitting::Gpt2);
+        counts.pieces().for_each(|(count, piece)| {
+            piece.with_bytes(|bytes| other.add(bytes, count, &budget, &cancel)).unwrap();
+        });
         counts.absorb(other, &budget, &cancel).unwrap();
     }
     let mut seen = Vec::new();
-    counts.for_each(|piece, count| seen.push((piece.to_vec(), count)));
+    counts.pieces().for_each(|(count, piece)| seen.push((piece.with_bytes(<[u8]>::to_vec), count)));
     seen.sort();
     assert_eq!(seen, [(b" cd".to_vec(), 2 << 33), (b"ab".to_vec(), 1 << 33)]);
     let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
@@ -197,10 +199,10 @@ fn the_plain_splitter_counts_the_same() {
     let (budget, cancel, classes) = (Budget::new(None), Cancel::default(), all_classes());
     let text = "I'll say  12%\n\tüber\u{3000} a_very_long_name_indeed_for_a_key ".repeat(90);
     let seen = |count: &dyn Fn(&mut PieceCounts) -> Result<u64>| {
-        let mut counts = PieceCounts::default();
+        let mut counts = PieceCounts::new(Splitting::Gpt2);
         let num_pieces = count(&mut counts).unwrap();
         let mut pieces = Vec::new();
-        counts.for_each(|piece, count| pieces.push((piece.to_vec(), count)));
+        counts.pieces().for_each(|(count, piece)| pieces.push((piece.with_bytes(<[u8]>::to_vec), count)));
         pieces.sort();
         (num_pieces, pieces)
     };

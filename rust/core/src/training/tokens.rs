@@ -2,7 +2,9 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::budget::{Budget, allocation};
 use crate::byte_alphabet::byte_characters;
+use crate::error::Result;
 
 /// What a token of the vocabulary is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Tokens {
     }
 
     /// The id of the token that a merge makes: a new one, unless a special token has the same text.
-    pub(crate) fn merge(&mut self, left: u32, right: u32) -> u32 {
+    pub(crate) fn merge(&mut self, left: u32, right: u32, budget: &Budget) -> Result<u32> {
         let num_symbols = self.num_symbols[left as usize] + self.num_symbols[right as usize];
         // Texts are put together only where the length fits: doing it at every merge would be quadratic in the
         // longest token.
@@ -95,13 +97,13 @@ impl Tokens {
             && let Some(&id) = self.formable.get(&(self.text(left) + &self.text(right)))
         {
             self.num_symbols[id as usize] = num_symbols;
-            return id;
+            return Ok(id);
         }
         let id = self.next_id();
-        self.origins.push(Origin::Merge(left, right));
-        self.given.push(String::new());
-        self.num_symbols.push(num_symbols);
-        id
+        budget.push(&mut self.origins, Origin::Merge(left, right))?;
+        budget.push(&mut self.given, String::new())?;
+        budget.push(&mut self.num_symbols, num_symbols)?;
+        Ok(id)
     }
 
     fn next_id(&self) -> u32 {
@@ -117,14 +119,16 @@ impl Tokens {
     }
 
     /// All tokens by id.
-    pub(crate) fn into_vocabulary(self) -> Vec<String> {
+    pub(crate) fn into_vocabulary(self, budget: &Budget) -> Result<Vec<String>> {
         let mut vocabulary: Vec<String> = self.given;
         for (id, origin) in self.origins.into_iter().enumerate() {
             // The two parts are older than the token they make, so they are complete.
             if let Origin::Merge(left, right) = origin {
-                vocabulary[id] = [&*vocabulary[left as usize], &*vocabulary[right as usize]].concat();
+                let (left, right) = (&*vocabulary[left as usize], &*vocabulary[right as usize]);
+                budget.reserve::<u8>(allocation(left.len() + right.len()))?;
+                vocabulary[id] = [left, right].concat();
             }
         }
-        vocabulary
+        Ok(vocabulary)
     }
 }
