@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,14 +73,39 @@ def fetch_wheels(role: str) -> list[tuple[Pin, Path]]:
     pins = read_pins(list_file(role))
     if any(not (folder / pin.file).exists() for pin in pins):
         print(f"downloading the {len(pins)} packages of {list_file(role).name}", file=sys.stderr)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        command += ["--only-binary=:all:", *PLATFORM, f"--dest={folder}", "-r", str(list_file(role))]
-        command += [f"--platform=manylinux{'' if tag.isdecimal() else '_'}{tag}_x86_64" for tag in MANYLINUX]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"pip could not download {list_file(role).name}:\n{done.stderr[-2000:]}")
+        platforms = [f"--platform=manylinux{'' if tag.isdecimal() else '_'}{tag}_x86_64" for tag in MANYLINUX]
+        _pip("download", *PLATFORM, *platforms, f"--dest={folder}", "-r", str(list_file(role)))
     for pin in pins:
         found = sha256_file(folder / pin.file)
         if found != pin.sha256:
             raise RuntimeError(f"{folder / pin.file} has the checksum {found} (expected {pin.sha256})")
     return [(pin, folder / pin.file) for pin in pins]
+
+
+def peer_folder(name: str, *, may_download: bool) -> Path:
+    """Give the folder that a peer of `packages/isolated_peers.txt` is installed in, alone.
+
+    Raises RuntimeError where it is not there and must not be, or cannot be, downloaded.
+    """
+    pin = next(pin for pin in read_pins(list_file("isolated_peers")) if pin.name == name)
+    folder = cache_folder() / "peers" / f"{pin.name}-{pin.version}"
+    if folder.exists():
+        return folder
+    if not may_download:
+        raise RuntimeError(f"{name} is not in {folder} (a run without --quick puts it there)")
+    from gristmill import durable
+
+    with durable.atomic_folder(folder) as target, tempfile.NamedTemporaryFile("w", suffix=".txt") as one:
+        one.write(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n")
+        one.flush()
+        _pip("install", f"--target={target}", "-r", one.name)
+    return folder
+
+
+def _pip(verb: str, *words: str) -> None:
+    # --no-deps: the dependencies of every peer are in the extra [bench]. Nothing but wheels: no build is run.
+    command = [sys.executable, "-m", "pip", verb, "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--only-binary=:all:", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"pip {verb} {words[-1]} failed:\n{done.stderr[-2000:]}")

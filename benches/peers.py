@@ -1,18 +1,14 @@
-"""The ways from documents to blocks that are compared: one function each, all with the same output.
+"""The ways from documents to blocks that are compared, all with the same output. PEERS lists them.
 
-A peer is loaded once a round with a vocabulary and a number of threads. What comes back turns batches of
-texts into blocks: for each batch a `(k, seq_length)` array of ids, documents joined with EOS, the remainder
-carried to the next batch, the last partial block dropped. `ids` gives the ids of one text, to count differing
-documents.
-
-To add one: write a function of the same shape and list it in PEERS.
+A peer is loaded once a pass with a vocabulary and a number of threads; its `grind` turns batches of texts
+into blocks: for each batch a `(k, seq_length)` array of ids, documents joined with EOS, the remainder
+carried to the next batch, the last partial block dropped. Each goes the fastest way that its package offers:
+flat ids with offsets where there are such (peers_flat.py), else one array a document (peers_known.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Blocks = Any  # an array or a tensor, (k, seq_length)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A peer that is ready to be timed."""
-
-    grind: Callable[[Iterable[list[str]]], Iterator[Blocks]]
-    ids: Callable[[str], list[int]]
+Batch = Any  # a list of `str`, or an Arrow array of them
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,21 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A peer that is ready to be timed.
+
+    Attributes:
+        grind: batches to blocks.
+        ids: the ids of one batch, an array or list a document; to compare documents. Not timed.
+        lists: the same as Python lists, by the fastest way to have them; None where nobody would.
+    """
+
+    grind: Callable[[Iterable[Batch]], Iterator[Blocks]]
+    ids: Callable[[Batch], Iterable[Any]]
+    lists: Callable[[Batch], list[list[int]]] | None = None
+
+
+@dataclass(frozen=True)
 class Peer:
     """One way from documents to blocks.
 
@@ -49,103 +53,23 @@ class Peer:
         name: as the table shows it.
         load: makes it ready; not timed.
         packages: the distributions whose versions are recorded.
+        folder: installed in a folder of its own, because another peer has the same module name.
+        environment: variables of its process.
+        share: the part of the text that it is timed on, for those that would take the whole evening; rates
+            are compared. Ids are compared on every document all the same, unless `checks_share`.
+        arrow: takes Arrow arrays of strings instead of lists of `str`.
+        competes: False for gristmill in another dress: it is no peer to beat.
     """
 
     name: str
     load: Callable[[Job], Loaded]
     packages: tuple[str, ...]
-
-
-def gristmill(job: Job) -> Loaded:
-    from gristmill import Packer, Tokenizer
-
-    tokenizer = Tokenizer.from_file(job.tokenizer_file, eos_token=job.eos_token)
-
-    def grind(batches: Iterable[list[str]]) -> Iterator[Blocks]:
-        packer = Packer(tokenizer, job.seq_length, num_threads=job.num_threads)
-        for batch in batches:
-            packer.push(batch)
-            yield packer.take_blocks()
-
-    return Loaded(grind, lambda text: tokenizer.encode(text).tolist())
-
-
-def hugging_face(job: Job) -> Loaded:
-    """The plain way, as tutorials show it: tokenizer call, list extend, slice, tensor."""
-    import torch
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(job.tokenizer_file), eos_token=job.eos_token)
-    tokenizer.model_max_length = 10**12  # no warning about long texts
-
-    def grind(batches: Iterable[list[str]]) -> Iterator[Blocks]:
-        buffer: list[int] = []
-        for batch in batches:
-            for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False)["input_ids"]:
-                buffer.extend([*ids, tokenizer.eos_token_id])
-            starts = range(0, len(buffer) - job.seq_length + 1, job.seq_length)
-            blocks = [torch.tensor(buffer[start : start + job.seq_length]) for start in starts]
-            buffer = buffer[len(blocks) * job.seq_length :]
-            yield torch.stack(blocks) if blocks else torch.empty((0, job.seq_length), dtype=torch.int64)
-
-    return Loaded(grind, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def tokenizers(job: Job) -> Loaded:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(job.tokenizer_file))
-    tokenizer.encode_special_tokens = True
-    eos = np.array([tokenizer.token_to_id(job.eos_token)], dtype=np.uint32)
-
-    def encode(batch: list[str]) -> Iterator[NDArray[np.uint32]]:
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-            yield np.array(encoding.ids, dtype=np.uint32)
-            yield eos
-
-    return Loaded(
-        lambda batches: _chop((encode(batch) for batch in batches), job.seq_length),
-        lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
-    )
-
-
-def tiktoken(job: Job) -> Loaded:
-    """tiktoken on the same vocabulary; rank is id, which asks that ids rise in the order of the merges."""
-    import tiktoken as library
-
-    content = json.loads(job.tokenizer_file.read_text(encoding="utf-8"))
-    byte_of = {character: byte for byte, character in byte_characters().items()}
-    vocabulary: dict[str, int] = content["model"]["vocab"]
-    special = {token["content"]: token["id"] for token in content["added_tokens"]}
-    ranks = {
-        bytes(byte_of[character] for character in token): token_id
-        for token, token_id in vocabulary.items()
-        if token not in special
-    }
-    pattern = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-    encoding = library.Encoding("bench", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
-    eos = np.array([special[job.eos_token]], dtype=np.uint32)
-
-    def encode_one(text: str) -> NDArray[np.uint32]:
-        return encoding.encode_to_numpy(text, disallowed_special=())
-
-    def grind(batches: Iterable[list[str]]) -> Iterator[Blocks]:
-        with ThreadPoolExecutor(job.num_threads) as pool:
-            encode_all = map if job.num_threads == 1 else pool.map
-            documents = (
-                (part for ids in encode_all(encode_one, batch) for part in (ids, eos)) for batch in batches
-            )
-            yield from _chop(documents, job.seq_length)
-
-    return Loaded(grind, lambda text: encode_one(text).tolist())
-
-
-PEERS = (
-    Peer("gristmill", gristmill, ("gristmill",)),
-    Peer("hugging face, plain", hugging_face, ("transformers", "tokenizers", "torch")),
-    Peer("tokenizers + numpy", tokenizers, ("tokenizers",)),
-    Peer("tiktoken + numpy", tiktoken, ("tiktoken",)),
-)
+    folder: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    share: float = 1.0
+    checks_share: bool = False
+    arrow: bool = False
+    competes: bool = True
 
 
 def byte_characters() -> dict[int, str]:
@@ -156,10 +80,71 @@ def byte_characters() -> dict[int, str]:
     return table | {byte: chr(256 + index) for index, byte in enumerate(others)}
 
 
-def _chop(batches: Iterable[Iterable[NDArray[np.uint32]]], seq_length: int) -> Iterator[NDArray[np.uint32]]:
+def smallest_dtype(largest_id: int) -> type[np.uint16 | np.uint32]:
+    """Ids of 16 bits halve the memory that is written; every peer is given them where they are enough."""
+    return np.uint16 if largest_id <= np.iinfo(np.uint16).max else np.uint32
+
+
+def chop(
+    batches: Iterable[tuple[NDArray[Any], NDArray[Any]]], eos_token_id: int, dtype: type, seq_length: int
+) -> Iterator[NDArray[Any]]:
+    """Turn (flat ids, offsets of the documents in them) into blocks: one copy, by slices."""
+    carried = np.empty(0, dtype=dtype)
+    for ids, offsets in batches:
+        ends = offsets.tolist()
+        joined = np.empty(len(carried) + ends[-1] - ends[0] + len(ends) - 1, dtype=dtype)
+        joined[: len(carried)] = carried
+        place, start = len(carried), ends[0]
+        for end in ends[1:]:
+            stop = place + end - start
+            joined[place:stop] = ids[start:end]
+            joined[stop] = eos_token_id
+            place, start = stop + 1, end
+        num_blocks = place // seq_length
+        carried = joined[num_blocks * seq_length :]
+        yield joined[: num_blocks * seq_length].reshape(num_blocks, seq_length)
+
+
+def chop_parts(
+    batches: Iterable[Iterable[NDArray[Any]]], eos_token_id: int, seq_length: int
+) -> Iterator[NDArray[Any]]:
+    """The same of one array a document."""
+    eos = np.array([eos_token_id], dtype=np.uint32)
     carried = np.empty(0, dtype=np.uint32)
-    for parts in batches:
-        ids = np.concatenate([carried, *parts])
+    for documents in batches:
+        ids = np.concatenate([carried, *(part for document in documents for part in (document, eos))])
         num_blocks = len(ids) // seq_length
         carried = ids[num_blocks * seq_length :]
         yield ids[: num_blocks * seq_length].reshape(num_blocks, seq_length)
+
+
+def _all_peers() -> tuple[Peer, ...]:
+    from peers_flat import fastokens, gigatoken, gristmill, snaptokens
+    from peers_known import hugging_face, tiktoken, tokenizers
+
+    def dressed(name: str, instructions: str) -> Peer:
+        environment = (("GRISTMILL_INSTRUCTIONS", instructions),)
+        return Peer(name, gristmill, ("gristmill",), environment=environment, competes=False)
+
+    return (
+        Peer("gristmill", gristmill, ("gristmill",), competes=False),
+        dressed("gristmill, AVX2", "avx2"),
+        dressed("gristmill, portable", "portable"),
+        Peer("gristmill, Arrow", gristmill, ("gristmill", "pyarrow"), arrow=True, competes=False),
+        Peer("gigatoken", gigatoken, ("gigatoken",), folder="gigatoken"),
+        Peer("gigatoken-cachefix", gigatoken, ("gigatoken-cachefix",), folder="gigatoken-cachefix"),
+        Peer("fastokens", fastokens, ("fastokens",)),
+        Peer("snaptokens", snaptokens, ("snaptokens",)),
+        Peer("tiktoken + numpy", tiktoken, ("tiktoken",), share=0.2),
+        Peer("tokenizers + numpy", tokenizers, ("tokenizers",), share=0.05),
+        Peer(
+            "hugging face, plain",
+            hugging_face,
+            ("transformers", "tokenizers", "torch"),
+            share=0.03,
+            checks_share=True,
+        ),
+    )
+
+
+PEERS = _all_peers()

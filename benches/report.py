@@ -1,47 +1,128 @@
-"""What comes out: the table, and a JSON file that says where and with what it was measured."""
+"""What comes out: JSON files that say where and with what was measured, the tables, and the plot."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tables import TABLES
+
+if TYPE_CHECKING:
+    from options import Options
 
 HERE = Path(__file__).resolve().parent
 # The extensions that decide how fast tokenizing can be.
-INSTRUCTION_SETS = ("sse4_2", "avx2", "bmi2", "aes", "avx512f", "avx512bw", "avx512_vbmi", "avx512_vbmi2")
+INSTRUCTION_SETS = (
+    "sse4_2",
+    "avx2",
+    "bmi2",
+    "aes",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vbmi",
+    "avx512_vbmi2",
+)
 
 
-def format_table(report: dict[str, Any]) -> str:
-    lines = ["| peer | threads | MB/s, median | gristmill is faster by | documents with other ids |"]
-    lines.append("|---|---|---|---|---|")
-    for cell in report["cells"]:
-        ratio = f"{cell['gristmill_is_faster_by']:.2f}" if "gristmill_is_faster_by" in cell else ""
-        differing = report["differing_documents"][cell["peer"]]
-        rate = cell["megabytes_per_second"]
-        lines.append(f"| {cell['peer']} | {cell['threads']} | {rate:.2f} | {ratio} | {differing} |")
-    return "\n".join(lines)
+def header(part: str, versions: dict[str, str]) -> dict[str, Any]:
+    """What every file begins with."""
+    return {
+        "benchmark": part,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "machine": describe_machine(),
+        "python": platform.python_version(),
+        "versions": dict(sorted(versions.items())),
+    }
+
+
+def run_part(part: str, measure: Callable[[Options], dict[str, Any]], options: Options) -> int:
+    """Measure a part, put it beside the others of the run, and show its tables."""
+    report = measure(options)
+    place = save(part, report, options.output)
+    print("\n" + TABLES[part](json.loads(place.read_text(encoding="utf-8"))))
+    print(f"\n{place}")
+    return 0
+
+
+def save(part: str, report: dict[str, Any], folder: Path) -> Path:
+    """Write a part's JSON. Cells of an earlier call of the same run stay, where this one has none."""
+    from gristmill import durable
+
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{part}.json"
+    if place.exists() and "cells" in report:
+        earlier = json.loads(place.read_text(encoding="utf-8"))
+        mine = {_key(cell) for cell in report["cells"]}
+        report["cells"] = [cell for cell in earlier["cells"] if _key(cell) not in mine] + report["cells"]
+        for name in ("versions", "vocabularies"):
+            report[name] = earlier.get(name, {}) | report.get(name, {})
+    durable.write_json(place, report)
+    return place
+
+
+def write_summary(folder: Path) -> Path:
+    """Write all tables of a run as Markdown, and the plot, from the JSON files that are there."""
+    from gristmill import durable
+    from plot import draw
+
+    texts = []
+    for part, table in TABLES.items():
+        place = folder / f"{part}.json"
+        if place.exists():
+            report = json.loads(place.read_text(encoding="utf-8"))
+            texts.append(f"## {part}\n\n{describe_run(report)}\n\n{table(report)}")
+            if part == "cells":
+                draw(report, folder / "speed.png")
+    place = folder / "report.md"
+    durable.write_text(place, "\n\n".join(texts) + "\n")
+    return place
+
+
+def describe_run(report: dict[str, Any]) -> str:
+    """One line: date, machine, commit, versions."""
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return (
+        f"{report['date'][:10]}, {machine['processor']}, {machine['cores']} cores, {machine['fastest']}; "
+        f"commit {report['commit']}; Python {report['python']}; {versions}"
+    )
 
 
 def describe_machine() -> dict[str, Any]:
+    """Processor, cores, memory, instruction sets and load."""
     cpu: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             cpu.setdefault(key.strip(), value.strip())
-    flags = cpu.get("flags", "").split()
+    flags = set(cpu.get("flags", "").split())
+    # As the engine chooses: rust/core/src/instructions.rs.
+    fastest = "portable"
+    if {"avx2", "bmi2", "aes"} <= flags:
+        fastest = "AVX-512" if {"avx512f", "avx512bw", "avx512vl", "avx512_vbmi2"} <= flags else "AVX2"
     return {
         "processor": cpu.get("model name", platform.processor()),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "fastest": fastest,
         "system": f"{platform.system()} {platform.release()}",
+        "load_average": list(os.getloadavg()),
     }
 
 
 def git_commit() -> str:
+    """The commit that is checked out, `-modified` where files differ from it."""
+
     def git(*words: str) -> str:
         run = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True, check=False)
         return run.stdout.strip()
@@ -50,10 +131,5 @@ def git_commit() -> str:
     return commit + ("-modified" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
-def save(report: dict[str, Any], folder: Path) -> Path:
-    from gristmill import durable
-
-    folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"packing_speed-{report['date'][:10]}-{report['commit']}-{report['tokenizer']}.json"
-    durable.write_json(place, report)
-    return place
+def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(cell.get(name) for name in ("kind", "vocabulary", "threads", "output", "peer", "vocab_size"))

@@ -1,246 +1,118 @@
-"""Training a byte-level BPE, side by side: `python benches/training_speed.py [--megabytes 10]`.
+"""Training a byte-level BPE, side by side: `python benches/training_speed.py [--quick] [--kinds prose] …`.
 
     documents ──► equal merges? ──► interleaved rounds, a fresh process each ──► medians ──► table, JSON
 
 Each run goes from a Python list of `str` to vocabulary and merges; imports are not timed. Merges are compared
 with those of `tokenizers` before anything is timed; a peer with other merges is timed, and listed with the
-first one that differs. Peers that are not installed are left out and named. Ratios are medians over rounds.
+first one that differs. Peers that fail are named. Ratios are medians over rounds.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import importlib.metadata
-import importlib.util
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-EOS = "<|endoftext|>"
-Merges = list[tuple[bytes, bytes]]
-Training = Callable[[], Any]
+from corpus import MEGABYTE, read_corpus
+from fresh import OverLimit, forget_peak, memory_bytes, peer_named, pin, run_fresh
+from options import Options, parse
+from report import header, run_part
+from training_peers import PEERS
+
+VOCAB_SIZES = (32_768, 100_000)
+# The slow ones would take the whole evening: fewer rounds, the ratio still to gristmill's in the same round.
+MOST_ROUNDS = {"tokenizers": 2, "rustbpe": 1}
+# Beside the target (Python, 32,768) fewer rounds are enough.
+ROUNDS_BESIDE = 3
+MOST_ROUNDS_BESIDE = {"tokenizers": 1, "rustbpe": 0}
+LIMIT_SECONDS = 240
 
 
-def bytes_of(token: str) -> bytes:
-    from gristmill.byte_alphabet import bytes_of_token
-
-    return bytes_of_token(token)
-
-
-# The peers: what is not timed, then what is, then its merges as bytes ------------------------------------
-
-
-def gristmill(
-    texts: list[str], vocab_size: int, num_threads: int
-) -> tuple[Training, Callable[[Any], Merges]]:
-    import tokenizers  # noqa: F401  (asked for its Unicode tables)
-
-    from gristmill._native import BpeTrainer
-    from gristmill.byte_alphabet import BYTE_CHARACTERS
-
-    def train() -> Any:
-        trainer = BpeTrainer()
-        for start in range(0, len(texts), 1000):
-            trainer.push_texts(texts[start : start + 1000], num_threads, False)
-        return trainer.train(vocab_size, 0, [EOS], BYTE_CHARACTERS)
-
-    def merges(result: Any) -> Merges:
-        tokens, pairs = result
-        return [(bytes_of(tokens[left]), bytes_of(tokens[right])) for left, right in pairs.tolist()]
-
-    return train, merges
-
-
-def gristmill_tokenizer(
-    texts: list[str], vocab_size: int, num_threads: int
-) -> tuple[Training, Callable[[Any], Merges]]:
-    """The public call, which gives a `Tokenizer` ready to encode."""
-    from gristmill import train_tokenizer
-
-    def train() -> Any:
-        return train_tokenizer(texts, vocab_size, num_threads=num_threads, show_progress=False)
-
-    return train, lambda result: pairs_of(result.parsed_json()["model"]["merges"])
-
-
-def tokenizers(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    def train() -> Any:
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[EOS],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(texts, trainer)
-        return tokenizer
-
-    return train, lambda result: pairs_of(json.loads(result.to_str())["model"]["merges"])
-
-
-def gigatoken(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
-    """Takes bytes, documents apart by a separator; joining them is not timed."""
-    from gigatoken import train_bpe
-
-    joined = EOS.encode().join(text.encode() for text in texts)
-
-    def train() -> Any:
-        return train_bpe(joined, vocab_size, [EOS], separator=EOS.encode())
-
-    return train, lambda result: [(bytes(left), bytes(right)) for left, right in result[1]]
-
-
-def gigabpe(texts: list[str], vocab_size: int, num_threads: int) -> tuple[Training, Callable[[Any], Merges]]:
-    """Reads files; writing one is not timed. One for all documents: with many it is several times slower."""
-    from gigabpe import train_bpe
-
-    files = [str(Path(tempfile.mkdtemp()) / "documents.txt")]
-    Path(files[0]).write_bytes("\n".join(texts).encode())
-
-    def train() -> Any:
-        return train_bpe(files, vocab_size, special_tokens=[EOS], threads=num_threads)
-
-    return train, lambda result: pairs_of(result[1])
-
-
-def rustbpe(texts: list[str], vocab_size: int, _: int) -> tuple[Training, Callable[[Any], Merges]]:
-    """Gives ranks, not merges; other ties."""
-    from rustbpe import Tokenizer
-
-    pattern = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-    def train() -> Any:
-        tokenizer = Tokenizer()
-        tokenizer.train_from_iterator(iter(texts), vocab_size - 1, pattern=pattern)
-        return tokenizer
-
-    return train, lambda _: []
-
-
-PEERS = {
-    "gristmill": gristmill,
-    "gristmill.train_tokenizer": gristmill_tokenizer,
-    "tokenizers": tokenizers,
-    "gigatoken": gigatoken,
-    "gigabpe": gigabpe,
-    "rustbpe": rustbpe,
-}
-
-
-def pairs_of(merges: Any) -> Merges:
-    return [(bytes_of(left), bytes_of(right)) for left, right in merges]
-
-
-# A run, in a process of its own ---------------------------------------------------------------------------
-
-
-def run_once(peer: str, documents: Path, vocab_size: int, num_threads: int, with_merges: bool) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_threads])
-    texts = [json.loads(line) for line in documents.read_text(encoding="utf-8").splitlines()]
-    train, merges = PEERS[peer](texts, vocab_size, num_threads)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    started = time.perf_counter()
-    result = train()
-    seconds = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    answer: dict[str, Any] = {
-        "seconds": seconds,
-        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_mb": after.ru_maxrss / 1000,
-        "mb_before": before.ru_maxrss / 1000,
-    }
-    if with_merges:
-        answer["merges"] = [[left.hex(), right.hex()] for left, right in merges(result)]
-    print(json.dumps(answer))
-
-
-def start(
-    peer: str, documents: Path, vocab_size: int, num_threads: int, merges: bool = False
-) -> dict[str, Any]:
-    environment = os.environ | {"RAYON_NUM_THREADS": str(num_threads), "TOKENIZERS_PARALLELISM": "true"}
-    command = [sys.executable, __file__, "--run", peer, str(documents), str(vocab_size), str(num_threads)]
-    done = subprocess.run(
-        [*command, str(int(merges))], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{peer} failed:\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
-# All runs -------------------------------------------------------------------------------------------------
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["--run"]:
-        peer, documents_path, size, threads, with_merges = sys.argv[2:]
-        run_once(peer, Path(documents_path), int(size), int(threads), with_merges == "1")
-        return
-    options = parse()
-    from gristmill import durable
-    from inputs import read_documents
-    from report import describe_machine, git_commit
-
-    wanted = [peer for peer in PEERS if peer in {*options.peers, "gristmill", "tokenizers"}]
-    peers = [peer for peer in wanted if importlib.util.find_spec(peer.partition(".")[0])]
-    missing = sorted(set(wanted) - set(peers))
-    print("not installed: " + ", ".join(missing) if missing else "all peers are installed")
+def measure(options: Options) -> dict[str, Any]:
+    """Measure every kind of text, vocabulary size and number of threads."""
+    sizes = [int(name.partition("-")[2]) for name in options.vocabularies if name.startswith("trained-")]
+    cells: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        documents = Path(folder) / "documents.jsonl"
-        if options.documents:
-            documents = options.documents
-        else:
-            texts, _ = read_documents(options.megabytes, frozenset())
-            documents.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
-        merges = {
-            peer: start(peer, documents, options.vocab_size, max(options.threads), merges=True)["merges"]
-            for peer in peers
+        for kind in options.kinds:
+            corpus = read_corpus(kind, megabytes=options.megabytes, installed=options.quick)
+            documents = Path(folder) / f"{kind}.jsonl"
+            lines = "".join(json.dumps(text) + "\n" for text in corpus.documents)
+            documents.write_text(lines, encoding="ascii")
+            for vocab_size in sizes or ((2_048,) if options.quick else VOCAB_SIZES):
+                about = {
+                    "kind": kind,
+                    "vocab_size": vocab_size,
+                    "bytes": corpus.num_bytes,
+                    "documents": len(corpus.documents),
+                    "sha256": corpus.sha256,
+                }
+                cells += [about | cell for cell in _measure_vocabulary(documents, about, options)]
+    packages = {"gristmill", *(name for name in PEERS if "." not in name)}
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return header("training", versions) | {"rounds": options.rounds, "cells": cells}
+
+
+def _measure_vocabulary(documents: Path, about: dict[str, Any], options: Options) -> list[dict[str, Any]]:
+    failed: dict[str, str] = {}
+
+    def run(peer: str, num_threads: int, with_merges: bool) -> dict[str, Any] | None:
+        job = {
+            "peer": peer,
+            "documents": str(documents),
+            "vocab_size": about["vocab_size"],
+            "threads": num_threads,
+            "with_merges": with_merges,
         }
-        equality = {peer: describe_difference(merges[peer], merges["tokenizers"]) for peer in peers}
-        print(json.dumps(equality, indent=2))
-        for peer in peers:
-            if peer.startswith("gristmill") and equality[peer] != "equal":
-                raise SystemExit(f"{peer}: {equality[peer]}; nothing is timed")
-        runs: list[dict[str, Any]] = []
-        for number in range(options.rounds):
-            for threads in options.threads:
-                for peer in peers[number % len(peers) :] + peers[: number % len(peers)]:
-                    answer = start(peer, documents, options.vocab_size, threads)
+        folder = peer_named("gigatoken") if peer == "gigatoken" else None
+        try:
+            return run_fresh(__file__, job, peer=folder, num_threads=num_threads, limit_seconds=LIMIT_SECONDS)
+        except (OverLimit, RuntimeError) as error:
+            failed[peer] = str(error)
+            print(f"{peer}: not measured, {error}", flush=True)
+            return None
+
+    merges = {}
+    for peer in PEERS:
+        answer = run(peer, max(options.threads), with_merges=True)
+        if answer is not None:
+            merges[peer] = answer["merges"]
+    equality = {peer: describe_difference(merges[peer], merges["tokenizers"]) for peer in merges}
+    for peer, words in equality.items():
+        print(f"{about['kind']}, {about['vocab_size']:,}: {peer}: {words}", flush=True)
+        if peer.startswith("gristmill") and words != "equal":
+            raise SystemExit(f"{peer}: {words}; nothing is timed")
+
+    is_target = (about["kind"], about["vocab_size"]) == ("python", VOCAB_SIZES[0])
+    rounds = options.rounds if is_target else min(options.rounds, ROUNDS_BESIDE)
+    most = MOST_ROUNDS if is_target else MOST_ROUNDS_BESIDE
+    runs: list[dict[str, Any]] = []
+    for number in range(rounds):
+        for threads in options.threads:
+            peers = [peer for peer in merges if peer not in failed and number < most.get(peer, rounds)]
+            start = number % len(peers)
+            for peer in peers[start:] + peers[:start]:
+                answer = run(peer, threads, with_merges=False)
+                if answer is not None:
                     runs.append({"round": number, "peer": peer, "threads": threads} | answer)
-    cells = summarise(runs, peers, options.threads)
-    packages = {peer.partition(".")[0] for peer in peers}
-    report = {
-        "bench": "training_speed",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
-        "machine": describe_machine(),
-        "versions": {package: importlib.metadata.version(package) for package in sorted(packages)},
-        "vocab_size": options.vocab_size,
-        "megabytes": options.megabytes,
-        "documents": str(options.documents.name) if options.documents else "python files",
-        "equality": equality,
-        "cells": cells,
-        "runs": runs,
-    }
-    print(table(cells))
-    if options.output:
-        durable.write_json(options.output, report)
+        print(f"  round {number + 1} of {rounds} done", file=sys.stderr)
+    cells = summarise(runs, list(merges), options.threads)
+    for cell in cells:
+        cell["merges"] = equality[cell["peer"]]
+    return cells + [{"peer": peer, "threads": 0, "failed": reason} for peer, reason in failed.items()]
 
 
 def describe_difference(merges: Any, expected: Any) -> str:
+    """Say whether merges are equal, or where they part."""
     if not merges:
         return "not compared (it gives ranks, not merges)"
     if merges == expected:
@@ -249,57 +121,70 @@ def describe_difference(merges: Any, expected: Any) -> str:
     return f"differs from merge {same} on ({len(merges)} of {len(expected)})"
 
 
-def summarise(runs: list[dict[str, Any]], peers: list[str], all_threads: list[int]) -> list[dict[str, Any]]:
+def summarise(
+    runs: list[dict[str, Any]], peers: list[str], all_threads: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Medians, and medians of the rounds' ratios to gristmill's, by wall and by CPU time."""
     cells = []
     for threads in all_threads:
         own = {run["round"]: run for run in runs if (run["peer"], run["threads"]) == ("gristmill", threads)}
         for peer in peers:
             mine = [run for run in runs if (run["peer"], run["threads"]) == (peer, threads)]
-
-            def median(name: str, mine: list[dict[str, Any]] = mine) -> float:
-                return statistics.median(run[name] for run in mine)
-
+            if not mine:
+                continue
+            ratios = {
+                name: statistics.median(run[name] / own[run["round"]][name] for run in mine)
+                for name in ("seconds", "cpu_seconds")
+            }
             cells.append(
                 {
                     "peer": peer,
                     "threads": threads,
-                    "seconds": median("seconds"),
-                    "cpu_seconds": median("cpu_seconds"),
-                    "peak_mb": median("peak_mb"),
-                    "gristmill_is_faster_by": statistics.median(
-                        run["seconds"] / own[run["round"]]["seconds"] for run in mine
-                    ),
-                    "in_cpu_seconds": statistics.median(
-                        run["cpu_seconds"] / own[run["round"]]["cpu_seconds"] for run in mine
-                    ),
+                    "rounds": len(mine),
+                    **{
+                        name: statistics.median(run[name] for run in mine)
+                        for name in ("seconds", "cpu_seconds", "peak_mb", "mb_before")
+                    },
+                    "gristmill_is_faster_by": ratios["seconds"],
+                    "in_cpu_seconds": ratios["cpu_seconds"],
+                    "all_seconds": [run["seconds"] for run in mine],
                 }
             )
     return cells
 
 
-def table(cells: list[dict[str, Any]]) -> str:
-    lines = ["| peer | threads | seconds, median | gristmill is faster by | by CPU time | peak MB |"]
-    lines.append("|---|---|---|---|---|---|")
-    for cell in cells:
-        figures = [cell["seconds"], cell["gristmill_is_faster_by"], cell["in_cpu_seconds"]]
-        shown = " | ".join(f"{figure:.2f}" for figure in figures)
-        lines.append(f"| {cell['peer']} | {cell['threads']} | {shown} | {cell['peak_mb']:.0f} |")
-    return "\n".join(lines)
+# In a process of its own ----------------------------------------------------------------------------------
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--megabytes", type=float, default=100, help="Python files to train on (default: 100)"
-    )
-    parser.add_argument("--documents", type=Path, help="train on this JSONL of strings instead")
-    parser.add_argument("--vocab-size", type=int, default=32_768)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="where the JSON goes")
-    return parser.parse_args()
+def child(job: dict[str, Any]) -> dict[str, Any]:
+    """Train once; gives times, peak memory and, where asked for, the merges."""
+    pin(job["threads"])
+    with Path(job["documents"]).open("rb") as file:
+        texts = [json.loads(line) for line in file]
+    train, merges = PEERS[job["peer"]](texts, job["vocab_size"], job["threads"])
+    forget_peak()
+    before = memory_bytes()
+    started, started_cpu = time.perf_counter(), time.process_time()
+    result = train()
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
+    answer: dict[str, Any] = {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mb": memory_bytes("VmHWM") / MEGABYTE,
+        "mb_before": before / MEGABYTE,
+    }
+    if job["with_merges"]:
+        answer["merges"] = [[left.hex(), right.hex()] for left, right in merges(result)]
+    return answer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run this part alone."""
+    return run_part("training", measure, parse(arguments, __doc__))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(child(json.load(sys.stdin))))
+    else:
+        sys.exit(main())

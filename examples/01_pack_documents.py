@@ -27,7 +27,7 @@ for document in documents:
     for block in packer.take_blocks():
         assert (block == packed.blocks[num_blocks]).all()
         num_blocks += 1
-last_blocks, _ = packer.finish()
+last_blocks = packer.finish().blocks
 assert num_blocks + len(last_blocks) == len(packed.blocks)
 
 # Nothing is lost: the blocks decode to the documents, with one EOS after each.

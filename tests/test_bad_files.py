@@ -10,8 +10,8 @@ import datasets
 import pytest
 
 from gristmill.dataset import ConstantLengthDataset
-from gristmill.errors import BadDocumentError, FileFormatError
-from gristmill.json_lines import find_bad_line
+from gristmill.errors import BadDocumentError, FileFormatError, MissingColumnError
+from gristmill.json_lines import find_bad_line, other_columns
 from gristmill.metrics import measure_tokenizer
 from gristmill.packing import pack
 from gristmill.tokenizer import Tokenizer
@@ -62,6 +62,33 @@ def test_a_null_is_named_by_its_file(
     moved = documents.filter(lambda row: row["text"] != "def f(x):")
     with pytest.raises(BadDocumentError, match=r"row [12]: null"):
         pack(moved, tiny_tokenizer, 4)
+
+
+def test_a_missing_column_names_its_file(
+    stream: Callable[..., datasets.IterableDataset], tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    other = lines({"body": "a", "n": 1}, {"body": "b", "n": 2})
+    expected = r"{}\.{}, row 0: no column 'text' \(found 'body', 'n'; set text_column\)"
+    for files in ({"bad": other}, {"good": lines(*GOOD), "bad": other}):
+        with pytest.raises(MissingColumnError, match=expected.format("bad", "jsonl")):
+            pack(stream(**files), tiny_tokenizer, 4)
+    table = datasets.Dataset.from_dict({"body": ["a"], "n": [1]})
+    table.to_parquet(tmp_path / "table.parquet")
+    files = [str(tmp_path / "table.parquet")]
+    with pytest.raises(MissingColumnError, match=expected.format("table", "parquet")):
+        pack(
+            datasets.load_dataset("parquet", data_files=files, split="train", streaming=True),
+            tiny_tokenizer,
+            4,
+        )
+
+
+def test_the_columns_of_a_file_without_the_text_column(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n" + lines({"body": "a", "n": 1}, {"other": 1}))
+    assert other_columns(str(file), "text") == ["body", "n"]
+    assert other_columns(str(file), "other") is None
+    assert other_columns(str(tmp_path / "none.jsonl"), "text") is None
 
 
 def test_reading_goes_on_behind_files_of_another_order(

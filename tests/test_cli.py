@@ -12,7 +12,9 @@ import pytest
 from gristmill import __version__
 from gristmill.cli import main
 from gristmill.documents import DocumentFiles, FileFormatError
-from gristmill.errors import EmptyCorpusError, MissingColumnError
+from gristmill.errors import BadDocumentError, EmptyCorpusError, MissingColumnError
+from gristmill.metrics import measure_tokenizer
+from gristmill.tokenizer_training import train_tokenizer
 
 TEXTS = ["def one(value):\n    return value\n", "", "x = 'é'\n", "\n".join(f"line {n}" for n in range(50))]
 
@@ -64,6 +66,7 @@ def test_python_files_are_decoded_as_they_declare(tmp_path: Path) -> None:
     ("lines", "error", "message"),
     [
         ('{"text": "a"}\n{"text": \n', FileFormatError, "rows.jsonl, row 1: .*one JSON object a line"),
+        ('{"text": "a"}\n\n{"text": \n', FileFormatError, "rows.jsonl, row 1: .*one JSON object a line"),
         ('["a"]\n', FileFormatError, "rows.jsonl, row 0: a value of type list"),
         ('{"content": "a"}\n', MissingColumnError, "row 0: no column 'text' .*'content'"),
     ],
@@ -72,6 +75,31 @@ def test_broken_rows_are_named(tmp_path: Path, lines: str, error: type[Exception
     (tmp_path / "rows.jsonl").write_text(lines)
     with pytest.raises(error, match=message):
         list(DocumentFiles([tmp_path / "rows.jsonl"]))
+
+
+def test_bytes_that_are_no_utf8_follow_on_bad(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(
+        b'\xef\xbb\xbf{"text": "a"}\n\n{"text": "b\xff"}\n{"text": "c", "other": "\xff"}\n'
+        b'{"text": "\\ud800\xff"}\n{"text": "\\udcff"}\n{"text": 7, "other": "\xff"}\n'
+    )
+    documents = DocumentFiles([file])
+    assert list(documents) == ["a", b"b\xff", b"c", "\ud800\udcff", "\udcff", 7]
+    tokenizer = train_tokenizer(["a"], 257, show_progress=False)
+    with pytest.raises(BadDocumentError, match=r"rows\.jsonl, row 1: invalid UTF-8 at byte 1"):
+        measure_tokenizer(tokenizer, documents)
+    report = measure_tokenizer(tokenizer, documents, on_bad="skip")
+    assert (report.documents, report.num_skipped) == (2, 4)
+
+
+def test_an_output_that_is_a_file_is_refused_before_the_training(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = folder / "notes.txt"
+    place.write_text("mine")
+    assert main(["tokenizer", "train", str(folder), "--output", str(place)]) == 2
+    assert f"--output is {str(place)!r}, a file" in capsys.readouterr().err
+    assert place.read_text() == "mine"
 
 
 def test_broken_parquet_files_are_named(tmp_path: Path) -> None:

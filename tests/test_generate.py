@@ -124,6 +124,21 @@ def test_a_prompt_that_does_not_fit_is_refused(model_folder: Path) -> None:
     assert sample_text(model_folder, "return argument 1")[0].texts
 
 
+def test_an_empty_prompt_begins_a_document_without_a_warning(
+    model_folder: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import transformers
+
+    transformers.utils.logging.enable_propagation()
+    try:
+        (completions,) = sample_text(model_folder, "", SamplingOptions(max_new_tokens=4))
+    finally:
+        transformers.utils.logging.disable_propagation()
+    assert len(completions.texts) == 1
+    assert not [record for record in caplog.records if "attention" in record.getMessage()]
+    assert "attention" not in capfd.readouterr().err
+
+
 def test_missing_and_empty_folders_are_named(tmp_path: Path, model_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"none' does not exist"):
         sample_text(tmp_path / "none", "a")

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import tokenizers
 
+from gristmill.dataset import ConstantLengthDataset
 from gristmill.demo.settings import DemoSettings
 from gristmill.demo.stages import sole_use
 from gristmill.errors import ConfigError, EmptyCorpusError, TokenizerError
-from gristmill.metrics import measure_tokenizer
+from gristmill.metrics import estimate_chars_per_token, measure_tokenizer
 from gristmill.order import BlockStream
 from gristmill.packing import Packer, pack
 from gristmill.tokenizer import Tokenizer
 from gristmill.tokenizer_training import train_tokenizer
+from gristmill.train.model import model_size
 
 
 class Frame:
@@ -44,9 +46,9 @@ def test_like_of_another_kind_is_refused_by_name() -> None:
         train_tokenizer(["a"], 300, like="gpt2", show_progress=False)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("special_tokens", ["<eos>", [""], ["<eos>", ""]])
+@pytest.mark.parametrize("special_tokens", ["<eos>", [""], ["<eos>", ""], [5], ["<eos>", None]])
 def test_special_tokens_are_a_list_of_texts(special_tokens: object) -> None:
-    with pytest.raises(ValueError, match="special_tokens is"):
+    with pytest.raises(ConfigError, match="special_tokens is"):
         train_tokenizer(["a"], 300, special_tokens=special_tokens, show_progress=False)  # type: ignore[arg-type]
 
 
@@ -93,3 +95,35 @@ def test_a_prompt_with_a_lone_surrogate_is_named() -> None:
     model._torch = None
     with pytest.raises(ConfigError, match="a lone surrogate at character 1"):
         model.complete("d\udce9f", None, 0)  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_size_that_no_id_type_holds() -> None:
+    with pytest.raises(ConfigError, match=r"vocab_size is 4294967295 \(expected an integer from 1 to"):
+        train_tokenizer(["a"], 2**32 - 1, show_progress=False)
+
+
+@pytest.mark.parametrize("nothing", [None, 5])
+def test_what_holds_no_texts_is_named(tiny_tokenizer: Tokenizer, nothing: object) -> None:
+    with pytest.raises(TypeError, match=r"texts is a \w+ \(expected a sequence of texts\)"):
+        tiny_tokenizer.encode_batch(nothing)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"folder is a \w+ \(expected the path of a local folder\)"):
+        Tokenizer.from_pretrained(nothing)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model is a \w+ \(expected a torch.nn.Module\)"):
+        model_size(nothing)  # type: ignore[arg-type]
+
+
+def test_an_estimate_from_nothing_names_the_corpus(tiny_tokenizer: Tokenizer) -> None:
+    with pytest.raises(EmptyCorpusError, match=r"documents \(list\): the first 2 documents hold no text"):
+        estimate_chars_per_token(tiny_tokenizer, ["", ""])
+
+
+def test_objects_say_what_they_are(tiny_tokenizer: Tokenizer) -> None:
+    packer = Packer(tiny_tokenizer, 8)
+    packer.push(["def f(x): return x"])
+    assert repr(packer).startswith("Packer(seq_length=8, final='drop', 1 documents, ")
+    assert repr(pack(["def f(x): return x"], tiny_tokenizer, 2)).startswith("PackedBlocks(")
+    data = ConstantLengthDataset(["a"], tiny_tokenizer, 8, shuffle=True)
+    assert repr(data) == (
+        "ConstantLengthDataset(documents (list), seq_length=8, num_lanes=16, shuffle=True, infinite=False, "
+        "rank 0 of 1)"
+    )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from tests.block_order import CountedRows, Options, Rows, shuffled_stream, stream_of
 
 from gristmill.errors import ResumeError, SourceError
+from gristmill.sources import extent_of_files, refuse_other_extent
 from gristmill.tokenizer import Tokenizer
 
 
@@ -80,7 +83,7 @@ def _broken(state: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("version", 2, "version 2"),
+        ("version", 1, "version 1"),
         ("version", KeyError, "version None"),
         ("options", None, "options are None"),
         ("options.seed", KeyError, "options are"),
@@ -102,6 +105,9 @@ def _broken(state: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("window.skipped", {"null": -1}, "window.skipped.null = -1"),
         ("window.row", 3, "row 3"),
         ("window.position", {"row": 3}, "row 0"),
+        ("corpus", None, "corpus = None"),
+        ("corpus.rows", -1, "corpus.rows = -1"),
+        ("corpus.rows", 49, "has 50 rows but had 49 rows when the state was saved"),
         ("extra", 1, "fields"),
     ],
 )
@@ -138,9 +144,72 @@ def test_other_documents_are_noticed_on_resume(
     for _ in range(num_blocks):
         next(blocks)
     stream = shuffled_stream(tiny_tokenizer, rows=kind(rows))
-    stream.load_state_dict(first.state_dict())
-    with pytest.raises(ResumeError, match=r"documents|rows"):
+
+    def resume() -> None:
+        stream.load_state_dict(first.state_dict())
         next(iter(stream))
+
+    with pytest.raises(ResumeError, match=r"documents|rows"):
+        resume()
+
+
+def test_a_corpus_that_grew_or_shrank_behind_the_window_is_refused(
+    tiny_tokenizer: Tokenizer, state: dict[str, Any]
+) -> None:
+    rows = [f"document {number}" for number in range(50)]
+    for other in ([*rows, "more"], rows[:-1]):
+        message = f"has {len(other)} rows but had 50 rows when the state was saved"
+        with pytest.raises(ResumeError, match=message):
+            shuffled_stream(tiny_tokenizer, rows=other).load_state_dict(state)
+    # one that grows before it is read is noticed then
+    growing = list(rows)
+    stream = shuffled_stream(tiny_tokenizer, rows=growing)
+    stream.load_state_dict(state)
+    growing.append("more")
+    with pytest.raises(ResumeError, match="has 51 rows but had 50 rows"):
+        next(iter(stream))
+
+
+def test_files_that_changed_are_refused_and_moved_ones_are_not(
+    tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    def write(folder: str, names: str = "ab", extra: str = "") -> Any:
+        (tmp_path / folder).mkdir()
+        files = []
+        for name in names:
+            lines = [json.dumps({"text": f"document {name} {number}"}) + "\n" for number in range(25)]
+            files.append(tmp_path / folder / f"{name}.jsonl")
+            files[-1].write_text("".join(lines) + extra * (name == names[-1]))
+        paths = [str(file) for file in files]
+        return datasets.load_dataset("json", data_files=paths, split="train", streaming=True)
+
+    first = shuffled_stream(tiny_tokenizer, rows=write("first"))
+    for block in first:
+        if block.number == 4:
+            break
+    state = json.loads(json.dumps(first.state_dict()))
+    size = state["corpus"]["bytes"]
+    assert state["corpus"] == {"files": 2, "bytes": size, "names": state["corpus"]["names"]}
+    moved = shuffled_stream(tiny_tokenizer, rows=write("moved"))
+    moved.load_state_dict(state)
+    assert next(iter(moved)).number == 5
+    for folder, names, extra, here in (
+        ("longer", "ab", '{"text": ""}\n', f"2 files, {size + 13:,} bytes"),
+        ("more", "abc", "", "3 files"),
+        ("renamed", "ac", "", f"2 files, {size:,} bytes, of other names, sizes or order,"),
+    ):
+        other = shuffled_stream(tiny_tokenizer, rows=write(folder, names, extra))
+        with pytest.raises(ResumeError, match=f"has {here}.* but had 2 files, {size:,} bytes when"):
+            other.load_state_dict(state)
+
+
+def test_only_what_both_sources_know_of_their_size_is_compared() -> None:
+    refuse_other_extent("here", {"rows": 3}, {"files": 1, "bytes": 9, "names": "x"})
+    refuse_other_extent("here", {"rows": 3}, {})
+    refuse_other_extent("here", {}, {"rows": 3})
+    with pytest.raises(ResumeError, match=r"^here has 1 row but had 2,000 rows when"):
+        refuse_other_extent("here", {"rows": 2000}, {"rows": 1})
+    assert extent_of_files([]) == extent_of_files([__file__, "no such file"]) == {}
 
 
 def test_the_state_holds_no_text_and_stays_small(tiny_tokenizer: Tokenizer) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         measure_tokenizer as measure_tokenizer,
     )
     from gristmill.packing import (
+        BlockBatch as BlockBatch,
         Ledger as Ledger,
         PackedBlocks as PackedBlocks,
         Packer as Packer,
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
         training_engine as training_engine,
     )
     from gristmill.train.model import model_size as model_size
+    from gristmill.vocabulary_advice import (
+        ModelShape as ModelShape,
+        VocabularyAdvice as VocabularyAdvice,
+        advise_vocab_size as advise_vocab_size,
+    )
+    from gristmill.vocabulary_cut import cut_vocabulary as cut_vocabulary
 
     __version__: str
 
@@ -66,8 +73,13 @@ _HOME = {
     "measure_tokenizer": "metrics",
     "TokenizerReport": "metrics",
     "estimate_chars_per_token": "metrics",
+    "advise_vocab_size": "vocabulary_advice",
+    "VocabularyAdvice": "vocabulary_advice",
+    "ModelShape": "vocabulary_advice",
+    "cut_vocabulary": "vocabulary_cut",
     "pack": "packing",
     "Packer": "packing",
+    "BlockBatch": "packing",
     "PackedBlocks": "packing",
     "Ledger": "packing",
     "ConstantLengthDataset": "dataset",

@@ -1,12 +1,13 @@
 """Types of the compiled module (rust/python). `stubtest` compares this file with the built module."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BestFitPacker",
     "BpeTrainer",
     "Encoder",
     "MetricCounters",
@@ -20,6 +21,11 @@ __all__ = [
 ]
 
 __version__: str
+
+# Blocks and num_valid; cu_seqlens, where each block's begin in it, and the document of each segment.
+_BlockArrays: TypeAlias = tuple[
+    NDArray[Any], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]
+]
 
 @final
 class Encoder:
@@ -52,7 +58,17 @@ class Packer:
     @property
     def num_ready_blocks(self) -> int: ...
     def take_blocks(self, max_blocks: int) -> NDArray[Any]: ...
-    def finish(self, pad_token_id: int | None) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
+    def take_into(self, out: NDArray[Any]) -> int: ...
+    def take_with_segments(self, max_blocks: int) -> _BlockArrays: ...
+    def pack_documents(
+        self,
+        ids: NDArray[Any],
+        offsets: NDArray[np.int64],
+        num_bytes: NDArray[np.int64] | None,
+        max_id: int,
+        out: NDArray[Any],
+    ) -> int: ...
+    def finish(self, pad_token_id: int | None) -> _BlockArrays: ...
     def lane_positions(self) -> list[tuple[int, int, int, int, int]]: ...
     def resume(
         self, next_block: int, next_document: int, positions: list[tuple[int, int, int, int, int]]
@@ -63,6 +79,30 @@ class Packer:
     def next_document(self) -> int: ...
     @property
     def counters(self) -> dict[str, int]: ...
+
+@final
+class BestFitPacker:
+    """Packs documents side by side, the longest of a window first, each where it fits best."""
+
+    def __new__(
+        cls, seq_length: int, eos_token_id: int, pad_token_id: int, wide: bool, window: int
+    ) -> BestFitPacker: ...
+    def push_texts(
+        self, encoder: Encoder, texts: Sequence[object], num_threads: int, skip_bad: bool
+    ) -> list[tuple[int, str]]: ...
+    def push_documents(
+        self, ids: NDArray[Any], offsets: NDArray[np.int64], num_bytes: NDArray[np.int64]
+    ) -> None: ...
+    @property
+    def num_ready_blocks(self) -> int: ...
+    def take_with_segments(self, max_blocks: int) -> _BlockArrays: ...
+    def finish(self) -> _BlockArrays: ...
+    @property
+    def counters(self) -> dict[str, int]: ...
+    def state(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], _BlockArrays, tuple[int, ...]]: ...
+    def set_state(self, state: tuple[Any, ...]) -> None: ...
 
 @final
 class MetricCounters:

@@ -3,6 +3,7 @@
     gristmill demo                        raw text to a trained and sampled GPT-2, in minutes
     gristmill tokenizer train|measure     a byte-level BPE from files, and what it does to them
     gristmill tokenizer inspect           how tokenizers split a text, stage by stage
+    gristmill tokenizer advise            which vocabulary size a corpus wants, and what others lose
     gristmill train --config run.yaml     one process; for more: torchrun -m gristmill.train
     gristmill generate --model FOLDER     sample from models, side by side
 
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill import tokenizer_commands as more_commands
-from gristmill.errors import BadDocumentError, GristmillError, require_extra
+from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
 
 EXIT_OK = 0
 EXIT_ERROR = 2
@@ -71,6 +72,9 @@ def _build_parser() -> argparse.ArgumentParser:
     more_commands.add_inspect(
         tokenizer_commands.add_parser("inspect", help="show how tokenizers split a text, stage by stage")
     )
+    advise = tokenizer_commands.add_parser("advise", help="advise a vocabulary size for a corpus")
+    _add_inputs(advise)
+    more_commands.add_advise(advise)
     # Only for the list of commands: main() has taken `train` before.
     commands.add_parser(
         "train", help="train a GPT-2 in one process (options: gristmill train --help)", add_help=False
@@ -130,6 +134,8 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
     from gristmill.tokenizer_training import train_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
+    if options.output.exists() and not options.output.is_dir():  # now, not after the training
+        raise ConfigError(f"--output is {str(options.output)!r}, a file (expected a folder, or a new name)")
     started = time.monotonic()
     tokenizer = train_tokenizer(
         documents,

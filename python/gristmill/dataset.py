@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gristmill.corpus import as_source
-from gristmill.errors import SourceError, require_extra
+from gristmill.errors import ConfigError, SourceError, require_extra
 from gristmill.ledger import Ledger
 from gristmill.options import check_count
 from gristmill.order import BlockGroup, BlockStream, RefillEvent as RefillEvent
-from gristmill.packing import padding_id
+from gristmill.packing import check_strategy, padding_id
 from gristmill.tokenizer import Tokenizer
 
 try:
@@ -79,6 +79,7 @@ class ConstantLengthDataset(_Base):
         chars_per_token: a hint for the first buffer; nothing but speed depends on it.
         buffer_sequences: samples' worth of tokens, over all ranks, that one filling produces, at least.
         rank, world_size: which share of the global order this object gives.
+        strategy: "concatenate". Best-fit packing, which `pack` and `Packer` have, is refused for now.
 
     Raises:
         TypeError, ValueError: an option is of the wrong type or out of range.
@@ -115,7 +116,13 @@ class ConstantLengthDataset(_Base):
         buffer_sequences: int = 256,
         rank: int = 0,
         world_size: int = 1,
+        strategy: str = "concatenate",
     ) -> None:
+        if check_strategy(strategy) != "concatenate":
+            raise ConfigError(
+                f"strategy is {strategy!r} (expected 'concatenate': the order of blocks and the state are "
+                "defined for it alone so far; pack and Packer pack by best fit)"
+            )
         self._documents = documents
         self._tokenizer = tokenizer
         self._options: dict[str, Any] = {
@@ -195,13 +202,24 @@ class ConstantLengthDataset(_Base):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Have the next pass continue where `state` was taken, at this or any other world size.
 
+        The corpus must be the one that the state was saved over. Noticed are other rows in the window where
+        reading goes on, another number of rows, and other names or sizes of the files that a stream reads;
+        not a later row that changed while its file, or the list, kept its size.
+
         Raises:
             ResumeError: it is no state, or one of another tokenizer or other options (names the field and
-                both values). While iterating: the source's documents are not those of the state.
+                both values), or of a corpus of another size. While iterating: the source's documents are not
+                those of the state.
             SourceError: the documents are an iterator, which can be read once only; a TypeError.
         """
         self._blocks.load_state_dict(state)
         self._unused_state = self._blocks.state_dict()
+
+    def __repr__(self) -> str:
+        shown = ("seq_length", "num_lanes", "shuffle", "infinite")
+        values = ", ".join(f"{name}={getattr(self._blocks.options, name)!r}" for name in shown)
+        place = f"rank {self.rank} of {self.world_size}"
+        return f"{type(self).__name__}({self._blocks.source.name}, {values}, {place})"
 
     def __reduce__(self) -> tuple[Callable[..., ConstantLengthDataset], tuple[object, ...]]:
         arguments = {

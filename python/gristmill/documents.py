@@ -27,8 +27,8 @@ class DocumentFiles:
             .parquet files below it; a file named outright is text unless it ends in .jsonl or .parquet.
         text_column: the column of JSONL and parquet files that holds the text.
 
-    Yields raw values: str, bytes where a file is not in the encoding it declares, anything that a row holds.
-    What reads them judges them by its `on_bad`.
+    Yields raw values: str, bytes where a text is not in its encoding, anything that a row holds. What reads
+    them judges them by its `on_bad`. Blank lines of a JSONL file are no rows.
 
     Raises:
         EmptyCorpusError: an input names no file.
@@ -73,9 +73,10 @@ class DocumentFiles:
 
     def _read_jsonl(self, path: Path) -> Iterator[object]:
         with path.open("rb") as file:
-            for number, line in enumerate(file):
+            # a blank line is no row, to the readers of `datasets` either
+            for number, line in enumerate(line for line in file if line.strip()):
                 try:
-                    row = json.loads(line)
+                    row, is_utf8 = _read_line(line)
                 except ValueError as error:
                     raise FileFormatError(
                         f"{path}, row {number}: {error} (expected one JSON object a line)"
@@ -87,7 +88,8 @@ class DocumentFiles:
                     )
                 if self.text_column not in row:
                     raise self._missing_column(f"{path}, row {number}", list(row))
-                yield row[self.text_column]
+                text = row[self.text_column]
+                yield text if is_utf8 else _with_its_bytes(text)
 
     def _read_parquet(self, path: Path) -> Iterator[object]:
         try:
@@ -121,6 +123,24 @@ def read_python_source(path: Path) -> str | None:
     except (SyntaxError, UnicodeError, LookupError):
         return None
     return text
+
+
+def _read_line(line: bytes) -> tuple[object, bool]:
+    """Read a line of JSON, and say whether it is UTF-8; bytes that are not stand as lone surrogates."""
+    try:
+        return json.loads(line), True
+    except UnicodeDecodeError:
+        return json.loads(line.decode("utf-8", "surrogateescape")), False
+
+
+def _with_its_bytes(text: object) -> object:
+    """Return a text of a line that is no UTF-8 as bytes, if it holds such ones: as the file has them."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a lone surrogate, written as an escape
+        return text
 
 
 def _expand(item: str | Path) -> list[Path]:

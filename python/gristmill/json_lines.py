@@ -15,14 +15,35 @@ def find_bad_line(file: str, text_column: str) -> tuple[int, str] | None:
         >>> find_bad_line("no-such-file.jsonl", "text") is None
         True
     """
-    path = Path(file)
-    if path.suffix not in (".jsonl", ".json") or not path.is_file():
+    if not _is_json_lines(file):
         return None
-    with path.open("rb") as lines:
+    with Path(file).open("rb") as lines:
         for number, line in enumerate(lines):
             if reason := _why_bad(line, text_column):
                 return number, reason
     return None
+
+
+def other_columns(file: str, text_column: str) -> list[str] | None:
+    """Return the columns of a JSONL file's first row, if none of its rows has the text column; else None.
+
+    To be asked of a file without a bad line.
+    """
+    if not _is_json_lines(file):
+        return None
+    found: list[str] | None = None
+    with Path(file).open("rb") as lines:
+        for line in lines:
+            row = json.loads(line) if line.strip() else {}
+            if text_column in row:
+                return None
+            found = found or list(row)
+    return found
+
+
+def _is_json_lines(file: str) -> bool:
+    path = Path(file)
+    return path.suffix in (".jsonl", ".json") and path.is_file()
 
 
 def _why_bad(line: bytes, text_column: str) -> str | None:

@@ -34,7 +34,8 @@ class Ledger:
         tokens_emitted: tokens in the blocks handed out.
         tokens_carried: tokens that wait for their block.
         tokens_dropped: tokens of partial blocks that `final="drop"` dropped at the end.
-        tokens_padding: ids that only fill up the last blocks; no tokens of the corpus.
+        tokens_padding: ids that only fill up blocks (the last ones, or each one of best-fit packing); no
+            tokens of the corpus.
 
     Example:
         >>> ledger = Ledger(documents_read=1, documents_packed=1, tokens=5, eos_tokens=1, tokens_carried=5)
@@ -52,6 +53,11 @@ class Ledger:
     tokens_carried: int = 0
     tokens_dropped: int = 0
     tokens_padding: int = 0
+
+    @property
+    def padding_share(self) -> float:
+        """Ids of padding / all ids in the blocks handed out: the waste. 0.0 where there are no blocks."""
+        return self.tokens_padding / max(self.tokens_emitted + self.tokens_padding, 1)
 
     @classmethod
     def from_counters(cls, counters: Mapping[str, int], skipped: Mapping[str, int]) -> Ledger:
@@ -84,12 +90,13 @@ class Ledger:
 
     def __str__(self) -> str:
         skipped = ", ".join(f"{count:,} {kind}" for kind, count in self.documents_skipped.items())
+        share = f" ({self.padding_share:.2%})" if self.tokens_padding else ""
         rows = [
             ("documents read", self.documents_read, ""),
             ("  packed", self.documents_packed, f"{self.bytes:,} bytes"),
             ("  skipped", self.documents_read - self.documents_packed, skipped),
             ("tokens", self.tokens, f"{self.eos_tokens:,} of them EOS"),
-            ("  in blocks", self.tokens_emitted, f"and {self.tokens_padding:,} ids of padding"),
+            ("  in blocks", self.tokens_emitted, f"and {self.tokens_padding:,} ids of padding{share}"),
             ("  carried", self.tokens_carried, "wait for their block" if self.tokens_carried else ""),
             ("  dropped", self.tokens_dropped, "of the last, partial blocks" if self.tokens_dropped else ""),
         ]

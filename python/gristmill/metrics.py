@@ -98,7 +98,8 @@ def estimate_chars_per_token(
     """
     left = check_count("num_documents", num_documents, 1)
     meter = TokenizerMeter(tokenizer)
-    for batch in iter_batches(documents, text_column, min(left, _BATCH_DOCUMENTS)):
+    source = as_source(documents, text_column)
+    for batch in iter_batches(source, text_column, min(left, _BATCH_DOCUMENTS)):
         texts = batch.texts[:left]
         try:
             meter.add(texts, on_bad=on_bad)
@@ -110,7 +111,8 @@ def estimate_chars_per_token(
     totals = meter.totals
     if not totals["tokens"]:
         raise EmptyCorpusError(
-            f"the first {totals['documents']} documents hold no text (expected some, to estimate from)"
+            f"{source.name}: the first {totals['documents']} documents hold no text (expected some, to "
+            "estimate from)"
         )
     return totals["characters"] / totals["tokens"]
 

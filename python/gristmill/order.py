@@ -28,7 +28,7 @@ from gristmill.ledger import Ledger, count_bad
 from gristmill.options import check_choice, check_count, check_flag, check_positive
 from gristmill.order_state import OrderOptions, OrderState
 from gristmill.packing import check_seq_length, new_packer, padding_id, push_texts
-from gristmill.sources import one_pass
+from gristmill.sources import one_pass, refuse_other_extent
 from gristmill.token_batch import check_num_threads, check_tokenizer_type
 from gristmill.tokenizer import Tokenizer
 from gristmill.windows import PLAIN_WINDOW, Window, WindowMark, WindowReader
@@ -237,10 +237,12 @@ class _Run:
         self.began = False
         self._stream = stream
         self._packer = new_packer(stream.tokenizer, options.seq_length, options.num_lanes)
+        self._extent = stream.source.extent()
         mark = WindowMark(epoch=stream.start_epoch)
         # Blocks that count as delivered although the packer has them still: see `OrderState`.
         self._ahead = 0
         if state is not None:
+            refuse_other_extent(stream.source.name, state.corpus, self._extent)
             mark = state.window
             self._ahead = state.blocks_ahead
             self._packer.resume(state.next_block - state.blocks_ahead, mark.first_document, state.lanes)
@@ -273,7 +275,7 @@ class _Run:
         stream, first = self._stream, self._packer.next_block
         pad = padding_id(stream.tokenizer) if stream.options.final == "pad" else None
         lanes = self._packer.lane_positions()
-        blocks, num_valid = self._packer.finish(pad)
+        blocks, num_valid, *_ = self._packer.finish(pad)
         self._lanes_at_end, self._num_valid_at_end = lanes, num_valid
         if self._ahead > len(blocks):
             raise ResumeError(
@@ -377,6 +379,7 @@ class _Run:
             blocks_ahead=self._ahead,
             lanes=self._lanes(),
             window=self.anchor(),
+            corpus=self._extent,
         )
 
     def ledger(self) -> Ledger:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from gristmill.errors import ResumeError
+from gristmill.sources import Extent
 from gristmill.windows import WindowMark, check_number
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 _LANE_FIELDS = ("document", "offset", "documents", "bytes", "tokens")
 
 
@@ -42,6 +43,7 @@ class OrderState:
         lanes: for each lane the number of the document that holds its next token, the token's place in it,
             and the documents, bytes and tokens (EOS counted) of the lane before that document.
         window: the earliest window that a lane still needs.
+        corpus: how large the corpus was, as far as its source knew (`gristmill.sources`).
     """
 
     options: OrderOptions
@@ -49,6 +51,7 @@ class OrderState:
     blocks_ahead: int
     lanes: list[tuple[int, int, int, int, int]]
     window: WindowMark
+    corpus: Extent
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON has it; nothing in it is shared with the run."""
@@ -59,6 +62,7 @@ class OrderState:
             "blocks_ahead": self.blocks_ahead,
             "lanes": [list(lane) for lane in self.lanes],
             "window": self.window.to_dict(),
+            "corpus": self.corpus,
         }
         plain: dict[str, Any] = json.loads(json.dumps(state))
         return plain
@@ -70,7 +74,7 @@ class OrderState:
         Raises:
             ResumeError: it is no state, or one of other options; names the field, and both values.
         """
-        expected = ["blocks_ahead", "lanes", "next_block", "options", "version", "window"]
+        expected = ["blocks_ahead", "corpus", "lanes", "next_block", "options", "version", "window"]
         if not isinstance(saved, dict):
             raise ResumeError(
                 f"the state is of type {type(saved).__name__} (expected an object: a state_dict)"
@@ -84,6 +88,12 @@ class OrderState:
         _check_options(saved["options"], options)
         next_block = check_number("next_block", saved["next_block"])
         blocks_ahead = check_number("blocks_ahead", saved["blocks_ahead"])
+        corpus = saved["corpus"]
+        if not isinstance(corpus, dict):
+            raise ResumeError(f"the state has corpus = {corpus!r:.100} (expected an object)")
+        for name, value in corpus.items():
+            if name != "names":
+                check_number(f"corpus.{name}", value)
         if blocks_ahead > next_block:
             raise ResumeError(f"the state has blocks_ahead = {blocks_ahead} of {next_block} blocks in all")
         return cls(
@@ -92,6 +102,7 @@ class OrderState:
             blocks_ahead,
             _lanes(saved["lanes"], options),
             WindowMark.from_dict(saved["window"]),
+            corpus,
         )
 
 

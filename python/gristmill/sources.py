@@ -13,17 +13,22 @@ may be resumed through another kind of source, as long as it gives the same rows
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from gristmill.errors import GristmillError, MissingColumnError, ResumeError, SourceError
 
 Seek = Literal["exact", "unit", "none"]
 Position = dict[str, Any]
+# What is known of a corpus without reading it, small JSON: "rows"; or "files", "bytes" and a digest "names".
+Extent = dict[str, Any]
 
 _logger = logging.getLogger("gristmill.corpus")
 
@@ -73,6 +78,10 @@ class DocumentSource(ABC):
         """Say where row `row`, which holds `value`, came from: the file and its row, where that is known."""
         return self.name, row
 
+    def extent(self) -> Extent:
+        """Say how much there is, as far as that is known without reading: to notice that a corpus changed."""
+        return {}
+
     def texts(self, rows: Sequence[object], first_row: int) -> list[object]:
         """Take the text column of rows that are mappings; everything else is its own text."""
         if not any(isinstance(row, Mapping) for row in rows):
@@ -103,6 +112,10 @@ class SequenceSource(DocumentSource):
         if row > len(self._documents):
             raise _too_short(self.name, len(self._documents), row)
         return _SequenceReader(self, row)
+
+    def extent(self) -> Extent:
+        """Say how many rows there are."""
+        return {"rows": len(self._documents)}
 
     def rows(self, start: int, count: int) -> list[object]:
         """Return up to `count` texts from row `start` on."""
@@ -237,6 +250,50 @@ def skip_rows(reader: SourceReader, name: str, num_rows: int) -> None:
         name,
         num_rows,
         time.monotonic() - started,
+    )
+
+
+def extent_of_files(files: Sequence[str]) -> Extent:
+    """Return the extent of files on this machine; nothing where there is none, or one lies elsewhere.
+
+    Folders do not count: a corpus may be moved.
+
+    Example:
+        >>> extent_of_files(["https://host/corpus.jsonl"])
+        {}
+    """
+    try:
+        sizes = [(Path(file).name, Path(file).stat().st_size) for file in files]
+    except OSError:
+        return {}
+    if not sizes:
+        return {}
+    names = hashlib.blake2b(json.dumps(sizes).encode("utf-8"), digest_size=8).hexdigest()
+    return {"files": len(sizes), "bytes": sum(size for _, size in sizes), "names": names}
+
+
+def refuse_other_extent(name: str, saved: Extent, found: Extent) -> None:
+    """Refuse to go on in a corpus that is not as large as the one that a state was saved over.
+
+    What only one of the two knows is not compared: a stream of files does not know its rows, a list no files.
+
+    Raises:
+        ResumeError: says both sizes.
+    """
+    known = [key for key in ("rows", "files", "bytes", "names") if key in saved and key in found]
+    if all(saved[key] == found[key] for key in known):
+        return
+
+    def told(extent: Extent) -> str:
+        sizes = ((extent[key], key) for key in known if key != "names")
+        return ", ".join(f"{size:,} {key.removesuffix('s') if size == 1 else key}" for size, key in sizes)
+
+    here, before = told(found), told(saved)
+    if here == before:
+        here += ", of other names, sizes or order,"
+    raise ResumeError(
+        f"{name} has {here} but had {before} when the state was saved (expected the same documents in the "
+        "same order)"
     )
 
 

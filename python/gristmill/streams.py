@@ -19,17 +19,19 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gristmill.errors import FileFormatError, ResumeError, SourceError
-from gristmill.json_lines import find_bad_line
+from gristmill.errors import FileFormatError, MissingColumnError, ResumeError, SourceError
+from gristmill.json_lines import find_bad_line, other_columns
 from gristmill.sources import (
     DocumentSource,
+    Extent,
     Position,
     Seek,
     SourceReader,
     explain,
+    extent_of_files,
     missing_column,
     row_of,
     skip_rows,
@@ -53,7 +55,8 @@ class StreamSource(DocumentSource):
         super().__init__(name, text_column)
         columns = documents.column_names
         if columns is not None and text_column not in columns:
-            raise missing_column(name, 0, text_column, columns)
+            files = _files(documents)
+            raise missing_column(files[0] if files else name, 0, text_column, columns)
         self._documents = documents
         self.epoch = int(documents.epoch)
         self._has_columns = columns is not None
@@ -74,6 +77,10 @@ class StreamSource(DocumentSource):
             )
         return _StreamReader(self, position)
 
+    def extent(self) -> Extent:
+        """Say how many files there are and how large they are, where they lie on this machine."""
+        return extent_of_files(_files(self._documents))
+
     def locate(self, row: int, value: object) -> tuple[str, int]:
         """Find the file of a row by reading again, where files come one after the other, unchanged."""
         files = _files(self._documents)
@@ -90,11 +97,20 @@ class StreamSource(DocumentSource):
                 first += len(texts)
         return self.name, row
 
+    def missing_column(self, row: int, columns: Iterable[object]) -> MissingColumnError:
+        """Build the error for a batch from `row` on without the text column, by file if it can."""
+        files = _files(self._documents)
+        for index, file in enumerate(files if row < _MAX_LOCATED_ROWS else []):
+            for number, row_alone in enumerate(self._shard(len(files), index)):
+                if self.text_column not in row_alone:
+                    return missing_column(file, number, self.text_column, row_alone)
+        return missing_column(self.name, row, self.text_column, columns)
+
     def explain_failure(self, error: Exception, state: Position) -> None:
         """Say in which file and row `datasets` failed after `state`, where reading its files again tells.
 
         Raises:
-            FileFormatError: it does.
+            FileFormatError: it does. MissingColumnError: that file has no text column.
         """
         files = _files(self._documents)
         for index, file in list(enumerate(files))[_shard_index(state) :]:
@@ -106,8 +122,12 @@ class StreamSource(DocumentSource):
                 if type(failure) is not type(error):
                     return
                 found = find_bad_line(file, self.text_column)
+                columns = None if found else other_columns(file, self.text_column)
+                if columns is not None:
+                    raise missing_column(file, 0, self.text_column, columns) from error
                 place = file if found is None else f"{file}, row {found[0]}"
-                reason = f"{type(error).__name__}: {error}" if found is None else found[1]
+                said = " ".join(str(error).split())
+                reason = f"{type(error).__name__}: {said}" if found is None else found[1]
                 raise FileFormatError(
                     f"{place}: {reason} (expected a file that `datasets` can read; it gives no row of such a "
                     "part of a file, so on_bad cannot skip the one)"
@@ -188,7 +208,7 @@ class _StreamReader(SourceReader):
 
     def _column(self, batch: Mapping[str, list[object]]) -> list[object]:
         if self._source.text_column not in batch:
-            raise missing_column(self._source.name, self._row, self._source.text_column, batch)
+            raise self._source.missing_column(self._row, batch)
         return list(batch[self._source.text_column])
 
 

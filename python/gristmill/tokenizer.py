@@ -12,7 +12,7 @@ a document is data, and a literal `<|endoftext|>` in it is ordinary text.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,8 @@ class Tokenizer(Vocabulary):
             >>> Tokenizer.from_pretrained("/tmp/gristmill-doc-tokenizer") == tokenizer
             True
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"folder is a {type(folder).__name__} (expected the path of a local folder)")
         path = Path(folder)
         if not path.is_dir():
             raise TokenizerError(
@@ -243,6 +245,8 @@ class Tokenizer(Vocabulary):
                 f"texts is a single {type(texts).__name__} "
                 "(expected a sequence of texts; encode takes a single one)"
             )
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"texts is a {type(texts).__name__} (expected a sequence of texts)")
         if self._native is not None and not allow_special:
             ids, offsets, bad = self._native.encode_batch(texts, threads, skip_bad)
             return TokenBatch(ids, offsets, tuple(bad))

@@ -1,4 +1,4 @@
-"""`gristmill tokenizer inspect`: parses and prints, no logic."""
+"""`gristmill tokenizer inspect|advise`: parses and prints, no logic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 TOKENIZER_HELP = (
     "a folder, a tokenizer.json, hub:OWNER/NAME, or gpt2 (from the hub); NAME=PLACE gives it a name"
@@ -34,5 +35,83 @@ def _inspect(options: argparse.Namespace) -> int:
         text = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
     named = load_named_tokenizers(options.tokenizers)
     inspection = inspect_text(named, text, whole_byte_table=options.whole_byte_table)
-    print(json.dumps(inspection.to_dict(), ensure_ascii=False) if options.json else inspection)
+    print_result(inspection, options.json)
     return 0
+
+
+def add_advise(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `advise` that are its own; the inputs come from the caller."""
+    parser.add_argument(
+        "--tokenizer",
+        action="append",
+        default=[],
+        metavar="TOKENIZER",
+        help=f"one to compare with: {TOKENIZER_HELP}; may be given again",
+    )
+    parser.add_argument(
+        "--vocab-sizes",
+        type=_sizes,
+        default=None,
+        metavar="N,N,...",
+        help="sizes to measure (default: 512 to 65536, each twice the one before)",
+    )
+    parser.add_argument(
+        "--measure-on",
+        nargs="+",
+        default=None,
+        metavar="INPUT",
+        help="other files to measure on (default: a tenth of the documents, left out of the training)",
+    )
+    parser.add_argument(
+        "--minimum-saving",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="take the size whose next doubling saves less than this share of the tokens (default: 0.05)",
+    )
+    parser.add_argument("--n-embd", type=int, default=768, help="width of the model (default: 768)")
+    parser.add_argument("--n-layer", type=int, default=12, help="layers of the model (default: 12)")
+    parser.add_argument("--n-positions", type=int, default=1024, help="its context (default: 1024)")
+    parser.add_argument("--num-threads", type=int, default=None, help="threads (default: one a core)")
+    parser.add_argument(
+        "--output", type=Path, default=None, metavar="FOLDER", help="save the tokenizer of the advised size"
+    )
+    parser.set_defaults(run=_advise)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    from gristmill.documents import DocumentFiles
+    from gristmill.tokenizer_loading import load_named_tokenizers
+    from gristmill.vocabulary_advice import DEFAULT_VOCAB_SIZES, ModelShape, advise_vocab_size
+
+    shape = ModelShape(n_embd=options.n_embd, n_layer=options.n_layer, n_positions=options.n_positions)
+    beside = load_named_tokenizers(options.tokenizer)
+    documents = DocumentFiles(options.inputs, options.text_column)
+    measured = options.measure_on and DocumentFiles(options.measure_on, options.text_column)
+    advice = advise_vocab_size(
+        documents,
+        held_out=measured,
+        vocab_sizes=options.vocab_sizes or DEFAULT_VOCAB_SIZES,
+        beside=beside,
+        minimum_saving=options.minimum_saving,
+        shape=shape,
+        num_threads=options.num_threads,
+        on_bad=options.on_bad,
+        show_progress=not options.json,
+    )
+    if options.output is not None:
+        advice.tokenizer.save_pretrained(options.output)
+    print_result(advice, options.json)
+    return 0
+
+
+def print_result(result: Any, as_json: bool) -> None:
+    """Print a result as JSON or as its table."""
+    print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result)
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(part.replace("_", "")) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of sizes (expected 1000,2000,...)") from None

@@ -36,6 +36,9 @@ _logger = logging.getLogger("gristmill.tokenizer")
 # The own engine shares a batch over its threads; `tokenizers` makes objects of all its pieces.
 _BATCH_DOCUMENTS = {"gristmill": 1000, "tokenizers": 100}
 
+# Ids are uint32, and one of them is kept for "none".
+MAX_VOCAB_SIZE = (1 << 32) - 2
+
 _TRAINERS = {
     "BPE": trainers.BpeTrainer,
     "Unigram": trainers.UnigramTrainer,
@@ -110,7 +113,7 @@ def train_tokenizer(
         >>> len(tokenizer), tokenizer.tokens("def h")
         (262, ['def', 'Ġ', 'h'])
     """
-    vocab_size = check_count("vocab_size", vocab_size, 1)
+    vocab_size = check_count("vocab_size", vocab_size, 1, MAX_VOCAB_SIZE)
     check_count("min_frequency", min_frequency, 0)
     threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
     recipe, roles = _recipe(like, splitting, special_tokens, initial_alphabet)
@@ -161,8 +164,11 @@ def _recipe(
     initial_alphabet: Sequence[str],
 ) -> tuple[_Recipe, dict[str, str]]:
     """Return what to train, and the special tokens by role."""
-    if isinstance(special_tokens, str) or any(not str(token) for token in special_tokens or ()):
-        raise ValueError(
+    names_of = special_tokens or ()
+    if isinstance(names_of, str) or not all(
+        isinstance(name, str | AddedToken) and str(name) for name in names_of
+    ):
+        raise ConfigError(
             f"special_tokens is {special_tokens!r} (expected a list of texts, none of them empty)"
         )
     if like is not None and not isinstance(like, Tokenizer):

@@ -175,6 +175,62 @@ def test_bad_keys_and_values_are_refused_in_one_line(
         assert str(path) in told
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--training.max_steps=x", "training.max_steps is 'x' (expected an integer or null)"),
+        ("--training.max_steps=1.5", "training.max_steps is '1.5' (expected an integer or null)"),
+        ("--data.seq_length=abc", "data.seq_length is 'abc' (expected an integer)"),
+        ("--data.seq_length=null", "data.seq_length is 'None' (expected an integer)"),
+        ("--training.learning_rate=nan", "training.learning_rate is 'nan' (expected a number)"),
+        ("--data.shuffle=perhaps", "data.shuffle is 'perhaps' (expected true or false)"),
+        ("--data.final=cut", "data.final is 'cut' (expected 'drop' or 'pad')"),
+        ("--evaluation.prompts=5", "evaluation.prompts is '5' (expected a list)"),
+        ("--data.validation=5", "data.validation is '5' (expected keys such as path and data_files or null)"),
+        ("--training=5", "training is '5' (expected keys and values, or the name of a YAML file with them)"),
+        ("--data.train=5", "data.train is '5' (expected keys and values, or the name of a YAML file with"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_plain_words(flag: str, told: str) -> None:
+    given = ["--data.tokenizer=t", "--data.train.path=json", "--training.output_dir=run"]
+    with pytest.raises(ConfigError) as error:
+        parse_arguments([*given, flag])
+    assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "it holds None (expected sections of keys, such as data:)"),
+        ("# nothing but a comment\n", "it holds None (expected sections of keys, such as data:)"),
+        ("- data", "it holds ['data'] (expected sections of keys, such as data:)"),
+        ("training: 5", "training is 5 (expected keys and values)"),
+        ("data: {train: [a]}", "data.train is ['a'] (expected keys and values)"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_told_in_plain_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, told: str
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    assert main([f"--config={path}"]) == 2
+    assert capsys.readouterr().err == f"gristmill train: ConfigError: {path}: {told}\n"
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    from gristmill import train_tokenizer
+    from gristmill.train.run import run_training
+
+    train_tokenizer(["a"], 257, show_progress=False).save_pretrained(tmp_path / "tokenizer")
+    output = tmp_path / "run"
+    output.write_text("mine")
+    config = make_config(output_dir=str(output))
+    config = dataclasses.replace(config, data=data(tokenizer=str(tmp_path / "tokenizer")))
+    with pytest.raises(ConfigError, match=r"training\.output_dir is '.*run', a file"):
+        run_training(config)
+    assert output.read_text() == "mine"
+
+
 def test_a_misspelt_key_is_told_without_torch() -> None:
     code = "import sys; from gristmill.train.__main__ import main; print(main(), 'torch' in sys.modules)"
     command = [sys.executable, "-c", code, "--x=1"]

@@ -16,9 +16,13 @@ from tests.train.projects import Project
 @pytest.mark.parametrize(
     ("rows", "code", "told"),
     [
-        ([{"body": "def f(x):"}], 2, "MissingColumnError: .*'text'"),
+        ([{"body": "def f(x):"}], 2, r"MissingColumnError: .*rows\.jsonl, row 0: .*'text'"),
         ([{"text": "a"}], 2, "EmptyCorpusError: data.train gives no block of 32 tokens"),
-        ([{"text": "a" * 99}, {"text": None}], 1, r"BadDocumentError: .*rows\.jsonl, row 1: null"),
+        (
+            [{"text": "a" * 99}, {"text": None}],
+            1,
+            r"BadDocumentError: .*rows\.jsonl, row 1: null .*; --data.on_bad skip",
+        ),
         ([{"text": "a" * 99}, {"text": "\ud800"}], 1, r"FileFormatError: .*rows\.jsonl, row 1: a lone surr"),
     ],
 )

@@ -24,6 +24,8 @@ FORWARDED_SIGNALS = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGHUP: signal.SIGTERM,
 }
+# How long to wait for the end of an error output that some process keeps open.
+PIPE_TIMEOUT_S = 5.0
 
 
 def num_usable_cores() -> int:
@@ -84,7 +86,7 @@ class _ErrorOutput:
 
     def finish(self) -> None:
         # A rank that outlives torchrun would keep the pipe open: do not wait for it for ever.
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=PIPE_TIMEOUT_S)
         if not self._thread.is_alive():
             self._stream.close()
 

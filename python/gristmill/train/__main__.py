@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from gristmill.errors import (
+    BadDocumentError,
     ConfigError,
     EmptyCorpusError,
     GristmillError,
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(error: Exception, code: int) -> int:
     rank = os.environ.get("RANK")
     where = "" if rank is None else f", rank {rank}"
-    print(f"gristmill train{where}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    told = error.tell("--data.on_bad skip") if isinstance(error, BadDocumentError) else error
+    print(f"gristmill train{where}: {type(error).__name__}: {told}", file=sys.stderr, flush=True)
     return code
 
 

@@ -22,8 +22,22 @@ _KINDS = {
     "float": "a number",
     "str": "a text",
     "bool": "true or false",
+    "tuple": "a list",
     "NoneType": "null",
+    "gristmill.train.config.CorpusConfig": "keys such as path and data_files",
 }
+# The wordings of jsonargparse for a value of the wrong kind: key, value, and what was expected.
+_WRONG_KIND = (
+    re.compile(
+        r'Parser key "(?P<key>[^"]+)".*Subtypes: \[(?P<kinds>.*?)\]\n.*Given value: (?P<value>.*)', re.DOTALL
+    ),
+    re.compile(
+        r'Parser key "(?P<key>[^"]+)":\s+Expected an? (?P<kinds>.*)\. Got value: (?P<value>.*)', re.DOTALL
+    ),
+    re.compile(
+        r'Parser key "(?P<key>[^"]+)":\s+(?P<kinds>Unable to load config) \'(?P<value>.*?)\'\n', re.DOTALL
+    ),
+)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, bool]:
@@ -106,13 +120,19 @@ def _one_line(message: str) -> str:
 
 def _plain_words(message: str) -> str:
     """Say in one line what jsonargparse lists in several: the key, what was given, what was expected."""
-    key = re.search(r'Parser key "([^"]+)"', message)
-    value = re.search(r"Given value: (.*)", message)
-    kinds = re.search(r"Subtypes: \[(.*)\]", message)
-    if not (key and value and kinds):
+    found = next(filter(None, (pattern.search(message) for pattern in _WRONG_KIND)), None)
+    if found is None:
         return _one_line(message)
-    names = [_KINDS.get(name, name) for name in re.findall(r"<class '([\w.]+)'>", kinds[1])]
-    return f"{key[1]} is {value[1].strip()!r} (expected {' or '.join(names)})"
+    return f"{found['key']} is {found['value'].strip()!r} (expected {_expected(found['kinds'])})"
+
+
+def _expected(kinds: str) -> str:
+    if kinds.startswith("Unable"):
+        return "keys and values, or the name of a YAML file with them"
+    if "Literal[" in kinds:
+        return " or ".join(re.findall(r"'[^']*'", kinds))
+    names = re.findall(r"<class '([\w.]+)'>", kinds)
+    return " or ".join(_KINDS.get(name, name) for name in names) or kinds
 
 
 def _config_files(arguments: Sequence[str] | None) -> list[str]:
@@ -136,6 +156,8 @@ def _refuse_unknown_keys(file: str) -> None:
 
 def _walk_keys(file: str, prefix: str, values: object, section: type) -> None:
     if not isinstance(values, dict):
+        if values is not None and not isinstance(values, str):  # a text names a file of the section's own
+            raise ConfigError(f"{file}: {prefix.rstrip('.')} is {values!r:.100} (expected keys and values)")
         return
     hints = typing.get_type_hints(section)
     names = [field.name for field in dataclasses.fields(section)]

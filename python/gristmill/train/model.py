@@ -112,10 +112,15 @@ def build_model(
 def model_size(model: torch.nn.Module) -> int:
     """Return the number of parameters, tied weights counted once.
 
+    Raises:
+        TypeError: `model` is no `torch.nn.Module`.
+
     Example:
         >>> model_size(torch.nn.Linear(10, 3))
         33
     """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model is a {type(model).__name__} (expected a torch.nn.Module)")
     return sum(parameter.numel() for parameter in model.parameters())  # parameters() yields each tensor once
 
 

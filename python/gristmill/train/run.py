@@ -213,6 +213,10 @@ class _Run:
         chosen: str | None = None
         damaged: list[tuple[str, str]] = []
         with self.ranks.together("looking for a checkpoint"):
+            if self.folder.exists() and not self.folder.is_dir():
+                raise ConfigError(
+                    f"training.output_dir is {str(self.folder)!r}, a file (expected a folder, or a new name)"
+                )
             if self.ranks.is_first and not resume and has_checkpoints(root):
                 raise ConfigError(
                     f"training.output_dir is {str(self.folder)!r}, which holds checkpoints of a run "

@@ -60,6 +60,13 @@ pub enum Error {
         /// What was expected.
         expected: &'static str,
     },
+    /// A buffer of the caller has no room for all blocks. Nothing of the call took effect.
+    OutputTooSmall {
+        /// Blocks that there are.
+        needed: u64,
+        /// Blocks that fit.
+        room: u64,
+    },
     /// Documents were pushed after the end of the corpus.
     PackerFinished,
     /// A saved position that does not belong to this packer or to these documents.
@@ -100,6 +107,9 @@ impl fmt::Display for Error {
             Self::InvalidOption { name, value, expected } => {
                 write!(f, "{name} is {value} (expected {expected})")
             }
+            Self::OutputTooSmall { needed, room } => {
+                write!(f, "out has room for {room} blocks (expected room for {needed})")
+            }
             Self::PackerFinished => {
                 f.write_str("the packer is finished and takes no more documents (expected: a new packer)")
             }
@@ -139,12 +149,13 @@ mod tests {
                 Error::InvalidOption { name: "num_lanes", value: 0, expected: "1 or more" },
                 "num_lanes is 0 (expected 1 or more)",
             ),
+            (Error::OutputTooSmall { needed: 3, room: 2 }, "room for 2 blocks (expected room for 3)"),
             (Error::PackerFinished, "takes no more documents (expected"),
             (Error::InvalidResume { reason: reason() }, "found a, expected b"),
             (Error::MemoryLimit { needed: 9, limit: 5 }, "needs 9 bytes by now, max_memory is 5 (expected"),
             (Error::TrainerSpent, "trained already, or failed before (expected"),
         ];
-        let mut seen = [false; 12];
+        let mut seen = [false; 13];
         for (error, part) in cases {
             let number = match error {
                 Error::InvalidTokenizer { .. } => 0,
@@ -159,11 +170,12 @@ mod tests {
                 Error::IdDoesNotFit { .. } => 9,
                 Error::MemoryLimit { .. } => 10,
                 Error::TrainerSpent => 11,
+                Error::OutputTooSmall { .. } => 12,
             };
             seen[number] = true;
             let message = error.to_string();
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(seen, [true; 12]);
+        assert_eq!(seen, [true; 13]);
     }
 }

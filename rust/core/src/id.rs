@@ -6,7 +6,7 @@ use crate::worker::Worker;
 /// A token id in memory.
 ///
 /// Only these two: an encoder keeps workers for each.
-pub trait TokenId: Copy + Default + Eq + Send + Sync + std::fmt::Debug + 'static {
+pub trait TokenId: Copy + Default + Ord + Send + Sync + std::fmt::Debug + 'static {
     /// The largest id that fits.
     const MAX: u32;
     /// From an id that is known to fit (`<= Self::MAX`).

@@ -58,6 +58,39 @@ impl<I: Copy> Lane<I> {
         self.position
     }
 
+    /// Whether a document of this number would be appended whole: nothing of it was delivered before.
+    pub(crate) fn expects(&self, document: u64) -> bool {
+        let LanePosition { document: first, offset, .. } = self.position;
+        (!self.documents.is_empty() || offset == 0) && document >= first
+    }
+
+    /// The documents of the next `num_tokens` tokens, and how many of the tokens are of each.
+    pub(crate) fn segments(
+        &self,
+        num_tokens: usize,
+        num_lanes: u64,
+    ) -> impl Iterator<Item = (u64, usize)> + use<'_, I> {
+        let LanePosition { mut document, mut offset, .. } = self.position;
+        let mut documents = self.documents.iter();
+        let mut missing = num_tokens as u64;
+        std::iter::from_fn(move || {
+            let next = if missing > 0 { documents.next()? } else { return None };
+            let taken = missing.min(next.tokens - offset);
+            let segment = (document, usize::try_from(taken).unwrap_or(usize::MAX));
+            missing -= taken;
+            offset = 0;
+            document += num_lanes;
+            Some(segment)
+        })
+    }
+
+    /// Move on over documents that were delivered elsewhere, while this lane had nothing left.
+    pub(crate) fn pass_over(&mut self, documents: Totals) {
+        debug_assert!(self.documents.is_empty() && self.position.offset == 0, "a document is not finished");
+        self.position.document += documents.documents;
+        self.position.before.add(documents);
+    }
+
     /// Undelivered tokens.
     pub(crate) fn num_tokens(&self) -> usize {
         self.tokens.len() - self.delivered

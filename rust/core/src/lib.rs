@@ -24,6 +24,7 @@
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
+pub mod best_fit;
 mod byte_alphabet;
 pub mod cancel;
 pub mod encoder;
@@ -31,6 +32,7 @@ pub mod error;
 mod huge_pages;
 pub mod id;
 pub mod instructions;
+mod join;
 mod lane;
 pub mod merge;
 pub mod metrics;
@@ -38,6 +40,7 @@ pub mod order;
 pub mod packer;
 pub mod parallel;
 mod piece_table;
+pub mod segments;
 pub mod split;
 #[cfg(test)]
 mod testing;

@@ -13,9 +13,13 @@
 //! Document g goes to lane g mod L, block n is taken from lane n mod L. So the blocks depend on the documents'
 //! order alone: not on how they were batched, nor on when blocks were taken.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::id::TokenId;
+use crate::join::{Documents, out_of_order};
 use crate::lane::{Lane, Totals};
+use crate::segments::Segments;
 
 /// Where a lane stands: the document that holds its next undelivered token (or the next one it will get), how
 /// many tokens of that document are delivered, and the sums over the lane's documents before it.
@@ -46,13 +50,15 @@ pub struct PackerCounters {
     pub tokens_padding: u64,
 }
 
-/// Blocks, one after the other, and how many ids of each are real.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Blocks, one after the other, how many ids of each are real, and which documents they are of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blocks<I> {
     /// `num_valid.len() * seq_length` ids.
     pub ids: Vec<I>,
     /// Real ids of each block.
     pub num_valid: Vec<i64>,
+    /// The documents' bounds in each block.
+    pub segments: Segments,
 }
 
 /// The packer: documents in, blocks out, the remainder kept.
@@ -76,13 +82,13 @@ impl<I: TokenId> Packer<I> {
     ///
     /// `InvalidOption` for a `seq_length` or `num_lanes` of 0, `IdDoesNotFit` for an EOS that the id type cannot hold.
     pub fn new(seq_length: usize, eos_token_id: u32, num_lanes: usize) -> Result<Self> {
-        let option =
-            |name, value: usize, expected| Error::InvalidOption { name, value: value as u64, expected };
-        if seq_length == 0 || seq_length > MAX_SEQ_LENGTH {
-            return Err(option("seq_length", seq_length, "1 to 2**31 tokens"));
-        }
+        check_seq_length(seq_length, MAX_SEQ_LENGTH, "1 to 2**31 - 1 tokens")?;
         if num_lanes == 0 || num_lanes > MAX_LANES {
-            return Err(option("num_lanes", num_lanes, "1 to 65536 lanes"));
+            return Err(Error::InvalidOption {
+                name: "num_lanes",
+                value: num_lanes as u64,
+                expected: "1 to 65536 lanes",
+            });
         }
         Ok(Self {
             seq_length,
@@ -134,7 +140,7 @@ impl<I: TokenId> Packer<I> {
             return 0;
         }
         let num_lanes = self.lanes.len();
-        let turn = lane_of(self.next_block, num_lanes as u64);
+        let turn = self.turn();
         // Lane l is `(l - turn) mod L` turns away, and each full block of it allows a round more.
         self.lanes
             .iter()
@@ -151,11 +157,104 @@ impl<I: TokenId> Packer<I> {
         let count = self.num_ready_blocks().min(max_blocks);
         let mut ids = Vec::with_capacity(count * self.seq_length);
         for _ in 0..count {
-            let lane = lane_of(self.next_block, self.lanes.len() as u64);
-            self.emit(lane, self.seq_length, &mut ids);
-            self.next_block += 1;
+            self.take_next(|tokens| ids.extend_from_slice(tokens));
         }
         ids
+    }
+
+    /// As `take_blocks`, with the documents' bounds.
+    pub fn take_with_segments(&mut self, max_blocks: usize) -> Blocks<I> {
+        let count = self.num_ready_blocks().min(max_blocks);
+        let num_valid = vec![i64::try_from(self.seq_length).unwrap_or(i64::MAX); count];
+        let mut segments = Segments::default();
+        if let [lane] = self.lanes.as_slice() {
+            segments.push_blocks(self.seq_length, lane.segments(count * self.seq_length, 1));
+            return Blocks { ids: self.take_blocks(count), num_valid, segments };
+        }
+        let mut ids = Vec::with_capacity(count * self.seq_length);
+        for _ in 0..count {
+            segments.push_block(self.lanes[self.turn()].segments(self.seq_length, self.lanes.len() as u64));
+            self.take_next(|tokens| ids.extend_from_slice(tokens));
+        }
+        Blocks { ids, num_valid, segments }
+    }
+
+    /// As `take_blocks`, into the blocks that `out` has room for. Returns how many they are.
+    pub fn take_into(&mut self, out: &mut [I]) -> usize {
+        let count = self.num_ready_blocks().min(out.len() / self.seq_length);
+        for block in out.chunks_exact_mut(self.seq_length).take(count) {
+            self.take_next(|tokens| block.copy_from_slice(tokens));
+        }
+        count
+    }
+
+    /// Append documents and hand out all blocks that are ready then: `push_documents` and `take_into` in one, which
+    /// copies each id once. Only the first lane may be there.
+    ///
+    /// All documents are taken, or none; in that case `out` holds anything. Returns the number of blocks.
+    ///
+    /// # Errors
+    ///
+    /// As `push_documents`; `OutputTooSmall` where `out` has no room for all the blocks, `IdDoesNotFit` for an id
+    /// above `max_id`.
+    pub fn pack_documents(
+        &mut self,
+        ids: &[I],
+        offsets: &[i64],
+        num_bytes: Option<&[i64]>,
+        max_id: u32,
+        out: &mut [I],
+    ) -> Result<usize> {
+        if self.finished {
+            return Err(Error::PackerFinished);
+        }
+        let num_lanes = self.lanes.len() as u64;
+        let [lane] = self.lanes.as_mut_slice() else {
+            let expected = "1 lane, to pack documents in one step";
+            return Err(Error::InvalidOption { name: "num_lanes", value: num_lanes, expected });
+        };
+        let documents = Documents::new(ids, offsets, max_id)?;
+        if let Some(num_bytes) = num_bytes {
+            check_num_offsets(offsets.len(), num_bytes.len())?;
+        }
+        let bytes_of = |document: usize| num_bytes.map_or(0, |bytes| bytes[document].unsigned_abs());
+        let num_carried = lane.num_tokens();
+        let needed = (num_carried + documents.num_tokens()) / self.seq_length;
+        let room = out.len() / self.seq_length;
+        if room < needed {
+            return Err(Error::OutputTooSmall { needed: needed as u64, room: room as u64 });
+        }
+        let out = &mut out[..needed * self.seq_length];
+        // Documents go straight to `out`, unless the lane has to skip some, or has blocks that were not taken.
+        let is_plain = lane.expects(self.next_document) && num_carried < self.seq_length;
+        let room = if is_plain { out.len() } else { 0 };
+        let (num_whole, end) = documents.join(self.eos_token_id, &mut out[..room], num_carried)?;
+        for document in num_whole..documents.len() {
+            lane.check(self.next_document + document as u64, documents.get(document).len() as u64 + 1, 1)?;
+        }
+        let mut start = 0;
+        if num_whole > 0 {
+            start = end;
+            lane.deliver(num_carried, 1, |tokens| out[..num_carried].copy_from_slice(tokens));
+            lane.pass_over(Totals {
+                documents: num_whole as u64,
+                bytes: (0..num_whole).map(bytes_of).sum(),
+                tokens: (end - num_carried) as u64,
+            });
+        }
+        for document in num_whole..documents.len() {
+            let number = self.next_document + document as u64;
+            // What a resumed lane skips was handed out by the run before.
+            self.tokens_emitted +=
+                lane.push(number, documents.get(document), self.eos_token_id, bytes_of(document), 1);
+        }
+        let num_blocks = (start + lane.num_tokens()) / self.seq_length;
+        let num_tokens = num_blocks * self.seq_length;
+        lane.deliver(num_tokens - start, 1, |tokens| out[start..num_tokens].copy_from_slice(tokens));
+        self.next_document += documents.len() as u64;
+        self.next_block += num_blocks as u64;
+        self.tokens_emitted += num_tokens as u64;
+        Ok(num_blocks)
     }
 
     /// No more documents: hand out all blocks that are left, lane by lane in turn, then each lane's partial block
@@ -168,9 +267,9 @@ impl<I: TokenId> Packer<I> {
             lane.check_end(self.next_document, self.lanes.len() as u64)?;
         }
         let pad = pad_token_id.map(|id| fitting::<I>(i64::from(id))).transpose()?;
-        let mut blocks = Blocks { ids: Vec::new(), num_valid: Vec::new() };
+        let mut blocks = Blocks::default();
         let num_lanes = self.lanes.len();
-        let first = lane_of(self.next_block, num_lanes as u64);
+        let first = self.turn();
         let mut empty_in_a_row = 0;
         for turn in first.. {
             if empty_in_a_row == num_lanes {
@@ -190,7 +289,8 @@ impl<I: TokenId> Packer<I> {
                 _ => {}
             }
             empty_in_a_row = 0;
-            self.emit(lane, num_tokens, &mut blocks.ids);
+            blocks.segments.push_block(self.lanes[lane].segments(num_tokens, num_lanes as u64));
+            self.emit(lane, num_tokens, |tokens| blocks.ids.extend_from_slice(tokens));
             blocks.ids.extend(std::iter::repeat_n(pad.unwrap_or_default(), missing));
             blocks.num_valid.push(i64::try_from(num_tokens).unwrap_or(i64::MAX));
             self.tokens_padding += missing as u64;
@@ -200,9 +300,20 @@ impl<I: TokenId> Packer<I> {
         Ok(blocks)
     }
 
-    fn emit(&mut self, lane: usize, num_tokens: usize, ids: &mut Vec<I>) {
+    /// The lane that the next block comes from.
+    fn turn(&self) -> usize {
+        lane_of(self.next_block, self.lanes.len() as u64)
+    }
+
+    /// Hand the ids of the next block, a full one, to `take`.
+    fn take_next(&mut self, take: impl FnOnce(&[I])) {
+        self.emit(self.turn(), self.seq_length, take);
+        self.next_block += 1;
+    }
+
+    fn emit(&mut self, lane: usize, num_tokens: usize, take: impl FnOnce(&[I])) {
         let num_lanes = self.lanes.len() as u64;
-        self.lanes[lane].deliver(num_tokens, num_lanes, |tokens| ids.extend_from_slice(tokens));
+        self.lanes[lane].deliver(num_tokens, num_lanes, take);
         self.tokens_emitted += num_tokens as u64;
     }
 
@@ -290,7 +401,8 @@ impl<I: TokenId> Packer<I> {
     }
 }
 
-const MAX_SEQ_LENGTH: usize = 1 << 31;
+/// Places in a block have 31 bits.
+const MAX_SEQ_LENGTH: usize = (1 << 31) - 1;
 const MAX_LANES: usize = 1 << 16;
 
 /// An id in the packer's type.
@@ -306,20 +418,21 @@ fn lane_of(number: u64, num_lanes: u64) -> usize {
     (number % num_lanes) as usize
 }
 
+/// Refuse a length of blocks outside of 1 to `max`.
+pub(crate) fn check_seq_length(seq_length: usize, max: usize, expected: &'static str) -> Result<()> {
+    if (1..=max).contains(&seq_length) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption { name: "seq_length", value: seq_length as u64, expected })
+}
+
 /// The documents' ranges of ids, checked against each other.
-fn document_ranges(
+pub(crate) fn document_ranges(
     num_ids: usize,
     offsets: &[i64],
     num_documents: usize,
-) -> Result<Vec<std::ops::Range<usize>>> {
-    if offsets.len() != num_documents + 1 {
-        return Err(Error::InvalidOffsets {
-            reason: format!(
-                "there are {} offsets for {num_documents} documents (expected one more than documents)",
-                offsets.len()
-            ),
-        });
-    }
+) -> Result<Vec<Range<usize>>> {
+    check_num_offsets(offsets.len(), num_documents)?;
     offsets
         .windows(2)
         .enumerate()
@@ -327,16 +440,22 @@ fn document_ranges(
             let bound = |value: i64| usize::try_from(value).ok().filter(|&value| value <= num_ids);
             match (bound(bounds[0]), bound(bounds[1])) {
                 (Some(start), Some(end)) if start <= end => Ok(start..end),
-                _ => Err(Error::InvalidOffsets {
-                    reason: format!(
-                        "document {document} has the offsets {} to {} (expected ascending ones of at most {num_ids})",
-                        bounds[0], bounds[1]
-                    ),
-                }),
+                _ => Err(out_of_order(document, bounds[0], bounds[1], num_ids)),
             }
         })
         .collect()
 }
 
+fn check_num_offsets(num_offsets: usize, num_documents: usize) -> Result<()> {
+    if num_offsets == num_documents + 1 {
+        return Ok(());
+    }
+    Err(Error::InvalidOffsets {
+        reason: format!(
+            "there are {num_offsets} offsets for {num_documents} documents (expected one more than documents)"
+        ),
+    })
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,7 +25,9 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::UnsupportedTokenizer { .. } => named(py, "UnsupportedTokenizerError", (message,)),
         Error::InvalidResume { .. } => named(py, "ResumeError", (message,)),
         Error::MemoryLimit { .. } => named(py, "TrainingMemoryError", (message,)),
-        Error::InvalidOffsets { .. } | Error::InvalidOption { .. } => PyValueError::new_err(message),
+        Error::InvalidOffsets { .. } | Error::InvalidOption { .. } | Error::OutputTooSmall { .. } => {
+            PyValueError::new_err(message)
+        }
         // The last two are handled before they get here: a signal has its own exception, and the rest of
         // Unicode is handed in.
         Error::PackerFinished | Error::TrainerSpent | Error::Cancelled | Error::UnicodeRestNeeded { .. } => {

@@ -2,13 +2,14 @@
 //!
 //! | file | binds |
 //! |---|---|
-//! | `encoder.rs`, `packer.rs`, `metrics.rs`, `trainer.rs` | the classes of the same names |
+//! | `encoder.rs`, `packer.rs`, `best_fit.rs`, `metrics.rs`, `trainer.rs` | the classes of the same names |
 //! | `texts.rs` | Python objects to `&str`, and what is wrong with those that are none |
 //! | `arrays.rs` | numpy arrays to slices of ids and offsets, and back |
 //! | `errors.rs` | `gristmill_core::Error` to the exceptions of `gristmill.errors`, panics to `RuntimeError` |
 //! | `calls.rs` | calls without the GIL: signals looked at, the rest of Unicode handed in |
 
 mod arrays;
+mod best_fit;
 mod calls;
 mod encoder;
 mod errors;
@@ -67,6 +68,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<encoder::Encoder>()?;
     module.add_class::<packer::Packer>()?;
+    module.add_class::<best_fit::BestFitPacker>()?;
     module.add_class::<metrics::MetricCounters>()?;
     module.add_class::<trainer::BpeTrainer>()?;
     module.add_function(wrap_pyfunction!(check_texts, module)?)?;

@@ -4,11 +4,11 @@ use gristmill_core::Totals;
 use gristmill_core::encoder as core_encoder;
 use gristmill_core::id::TokenId;
 use gristmill_core::packer::{self as core, LanePosition};
-use numpy::{PyArray1, PyReadonlyArray1};
+use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arrays::{self, IdArray, contiguous, integers};
+use crate::arrays::{self, ArrayId, BlockArrays, IdArray, contiguous, integers};
 use crate::calls::without_gil;
 use crate::encoder::Encoder;
 use crate::errors::{guard, to_python};
@@ -33,7 +33,7 @@ impl Typed {
     }
 }
 
-/// Do the same with a packer of either type.
+/// Do the same with a packer of either type (any `Typed` in scope).
 macro_rules! with_packer {
     ($typed:expr, $packer:ident => $body:expr) => {
         match $typed {
@@ -43,8 +43,9 @@ macro_rules! with_packer {
     };
 }
 
+pub(crate) use with_packer;
+
 type Position = (u64, u64, u64, u64, u64);
-type Finished<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
 
 #[pymethods]
 impl Packer {
@@ -124,13 +125,57 @@ impl Packer {
         })
     }
 
-    /// All remaining blocks, `(n, seq_length)`, and the number of real ids in each, `(n,)`.
-    fn finish<'py>(&mut self, py: Python<'py>, pad_token_id: Option<u32>) -> PyResult<Finished<'py>> {
+    /// Ready blocks into `out`, as many as it has rows; returns how many they are.
+    fn take_into(&mut self, out: &Bound<'_, PyAny>) -> PyResult<usize> {
+        guard(
+            || with_packer!(&mut self.0, packer => arrays::with_output(out, |out| Ok(packer.take_into(out)))),
+        )
+    }
+
+    /// As `take_blocks`, with the documents' bounds.
+    fn take_with_segments<'py>(&mut self, py: Python<'py>, max_blocks: usize) -> PyResult<BlockArrays<'py>> {
+        guard(|| {
+            with_packer!(&mut self.0, packer => {
+                let seq_length = packer.seq_length();
+                arrays::block_arrays(py, packer.take_with_segments(max_blocks), seq_length)
+            })
+        })
+    }
+
+    /// Append documents that were encoded elsewhere, and copy all blocks that are ready then to `out`; returns how
+    /// many they are. No id may be above `max_id`.
+    #[pyo3(signature = (ids, offsets, num_bytes, max_id, out))]
+    fn pack_documents(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        offsets: &Bound<'_, PyAny>,
+        num_bytes: Option<&Bound<'_, PyAny>>,
+        max_id: u32,
+        out: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
+        guard(|| {
+            let py = slf.py();
+            let ids = IdArray::new("ids", ids)?;
+            let offsets = integers("offsets", offsets)?;
+            let num_bytes = num_bytes.map(|bytes| integers("num_bytes", bytes)).transpose()?;
+            let num_bytes = num_bytes.as_ref().map(contiguous);
+            with_packer!(&mut slf.borrow_mut().0, packer => {
+                let ids = ids.to_ids(py)?;
+                arrays::with_output(out, |out| {
+                    packer
+                        .pack_documents(&ids, &contiguous(&offsets), num_bytes.as_deref(), max_id, out)
+                        .map_err(|error| to_python(py, &error))
+                })
+            })
+        })
+    }
+
+    /// All remaining blocks, as `take_with_segments` gives them.
+    fn finish<'py>(&mut self, py: Python<'py>, pad_token_id: Option<u32>) -> PyResult<BlockArrays<'py>> {
         guard(|| {
             with_packer!(&mut self.0, packer => {
                 let blocks = packer.finish(pad_token_id).map_err(|error| to_python(py, &error))?;
-                let ids = arrays::blocks(py, blocks.ids, packer.seq_length())?.into_any();
-                Ok((ids, PyArray1::from_vec(py, blocks.num_valid)))
+                arrays::block_arrays(py, blocks, packer.seq_length())
             })
         })
     }
@@ -181,18 +226,22 @@ impl Packer {
     /// The account so far, by name.
     #[getter]
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = with_packer!(&self.0, packer => packer.counters());
-        let named = PyDict::new(py);
-        named.set_item("documents", counters.totals.documents)?;
-        named.set_item("bytes", counters.totals.bytes)?;
-        named.set_item("tokens", counters.totals.tokens)?;
-        named.set_item("eos_tokens", counters.eos_tokens)?;
-        named.set_item("tokens_emitted", counters.tokens_emitted)?;
-        named.set_item("tokens_carried", counters.tokens_carried)?;
-        named.set_item("tokens_dropped", counters.tokens_dropped)?;
-        named.set_item("tokens_padding", counters.tokens_padding)?;
-        Ok(named)
+        named_counters(py, with_packer!(&self.0, packer => packer.counters()))
     }
+}
+
+/// An account by name.
+pub(crate) fn named_counters(py: Python<'_>, counters: core::PackerCounters) -> PyResult<Bound<'_, PyDict>> {
+    let named = PyDict::new(py);
+    named.set_item("documents", counters.totals.documents)?;
+    named.set_item("bytes", counters.totals.bytes)?;
+    named.set_item("tokens", counters.totals.tokens)?;
+    named.set_item("eos_tokens", counters.eos_tokens)?;
+    named.set_item("tokens_emitted", counters.tokens_emitted)?;
+    named.set_item("tokens_carried", counters.tokens_carried)?;
+    named.set_item("tokens_dropped", counters.tokens_dropped)?;
+    named.set_item("tokens_padding", counters.tokens_padding)?;
+    Ok(named)
 }
 
 /// Encode before the packer is touched: an interrupted call leaves it as it was, and two threads that push at
@@ -217,7 +266,7 @@ fn push_texts_as<I: TokenId>(
     }
 }
 
-fn push<I: TokenId>(
+fn push<I: ArrayId>(
     py: Python<'_>,
     packer: &mut core::Packer<I>,
     ids: &IdArray<'_>,

@@ -6,7 +6,7 @@ const EOS: u32 = 9;
 const PAD: u32 = 7;
 
 /// Documents as the packer wants them: ids, offsets, bytes (here two for each id).
-fn flat(documents: &[Vec<u16>]) -> (Vec<u16>, Vec<i64>, Vec<i64>) {
+pub(crate) fn flat(documents: &[Vec<u16>]) -> (Vec<u16>, Vec<i64>, Vec<i64>) {
     let lengths = documents.iter().map(|document| i64::try_from(document.len()).unwrap());
     let mut offsets = vec![0];
     offsets.extend(lengths.clone().scan(0, |end, length| {
@@ -42,6 +42,44 @@ fn reference(documents: &[Vec<u16>], seq_length: usize, num_lanes: usize, pad: b
     (ids, num_valid)
 }
 
+/// As `reference`, for (number of its document, whether it is the document's first token in the block).
+fn reference_segments(
+    documents: &[Vec<u16>],
+    seq_length: usize,
+    num_lanes: usize,
+    pad: bool,
+) -> Vec<Vec<(i64, i32)>> {
+    let numbers: Vec<Vec<u16>> =
+        (0_u16..).zip(documents).map(|(number, document)| vec![number; document.len()]).collect();
+    // Numbers in place of ids; EOS stands for the number of the document before it.
+    let mut lanes = vec![Vec::new(); num_lanes];
+    for (number, document) in numbers.iter().enumerate() {
+        lanes[number % num_lanes].extend(document.iter().map(|&number| i64::from(number)));
+        lanes[number % num_lanes].push(i64::try_from(number).unwrap());
+    }
+    let chopped: Vec<Vec<&[i64]>> = lanes.iter().map(|lane| lane.chunks(seq_length).collect()).collect();
+    let rounds = chopped.iter().map(Vec::len).max().unwrap_or(0);
+    (0..rounds)
+        .flat_map(|round| chopped.iter().filter_map(move |lane| lane.get(round)))
+        .filter(|block| pad || block.len() == seq_length)
+        .map(|block| {
+            let runs = block.chunk_by(|left, right| left == right);
+            runs.map(|run| (run[0], i32::try_from(run.len()).unwrap())).collect()
+        })
+        .collect()
+}
+
+/// Of each block, documents and how many tokens it has of each.
+pub(crate) fn segments_of(segments: &Segments) -> Vec<Vec<(i64, i32)>> {
+    let blocks = (0..segments.num_blocks()).map(|block| segments.of_blocks(block..block + 1));
+    let lengths = |block: Segments| {
+        assert_eq!((block.cu_seqlens[0], block.documents.len() + 1), (0, block.cu_seqlens.len()));
+        let lengths: Vec<i32> = block.cu_seqlens.windows(2).map(|bounds| bounds[1] - bounds[0]).collect();
+        block.documents.into_iter().zip(lengths).collect()
+    };
+    blocks.map(lengths).collect()
+}
+
 fn check_balance(packer: &Packer<u16>) {
     let counters = packer.counters();
     assert_eq!(
@@ -64,7 +102,8 @@ fn the_example_at_the_head() {
     assert_eq!(positions[0], LanePosition { document: 2, offset: 0, before });
     assert_eq!(positions[1], LanePosition { document: 1, ..LanePosition::default() });
     let rest = packer.finish(None).unwrap();
-    assert_eq!(rest, Blocks { ids: vec![5, 6, 7, 8], num_valid: vec![4] });
+    assert_eq!((rest.ids, rest.num_valid), (vec![5, 6, 7, 8], vec![4]));
+    assert_eq!((rest.segments.cu_seqlens, rest.segments.documents), (vec![0, 4], vec![2]));
     let counters = packer.counters();
     assert_eq!(counters.totals, Totals { documents: 4, bytes: 16, tokens: 12 });
     assert_eq!((counters.tokens_emitted, counters.tokens_dropped, counters.tokens_carried), (8, 4, 0));
@@ -160,13 +199,22 @@ fn a_state_that_does_not_fit_is_refused() {
 }
 
 /// Documents, some empty, some longer than a block, no id being EOS.
-fn documents() -> impl Strategy<Value = Vec<Vec<u16>>> {
+pub(crate) fn documents() -> impl Strategy<Value = Vec<Vec<u16>>> {
     let document = prop_oneof![
         1 => Just(Vec::new()),
         6 => proptest::collection::vec(0..7_u16, 0..9),
         1 => proptest::collection::vec(0..7_u16, 20..40),
     ];
     proptest::collection::vec(document, 0..30)
+}
+
+/// Documents on both sides of what is copied in chunks.
+pub(crate) fn long_documents() -> impl Strategy<Value = Vec<Vec<u16>>> {
+    let document = prop_oneof![
+        3 => proptest::collection::vec(0..7_u16, 0..70),
+        1 => proptest::collection::vec(0..7_u16, 200..300),
+    ];
+    proptest::collection::vec(document, 1..12)
 }
 
 proptest! {
@@ -182,14 +230,25 @@ proptest! {
         pad: bool,
     ) {
         let mut packer = Packer::<u16>::new(seq_length, EOS, num_lanes).unwrap();
-        let (mut ids, mut num_valid) = (Vec::new(), Vec::new());
+        let (mut ids, mut num_valid, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
         let mut rest = documents.as_slice();
-        for (num_pushed, num_taken) in steps.into_iter().chain([(usize::MAX, 1)]) {
+        for (step, (num_pushed, num_taken)) in steps.into_iter().chain([(usize::MAX, 1)]).enumerate() {
             let (now, later) = rest.split_at(num_pushed.min(rest.len()));
             rest = later;
             push(&mut packer, now);
             let ready = packer.num_ready_blocks();
-            let taken = packer.take_blocks(num_taken);
+            let taken = if step % 2 == 0 {
+                let blocks = packer.take_with_segments(num_taken);
+                bounds.extend(segments_of(&blocks.segments));
+                prop_assert_eq!(blocks.num_valid.len() * seq_length, blocks.ids.len());
+                blocks.ids
+            } else {
+                let mut out = vec![0; (num_taken + 1) * seq_length - 1];
+                let count = packer.take_into(&mut out);
+                bounds.resize(bounds.len() + count, Vec::new()); // not asked for
+                out.truncate(count * seq_length);
+                out
+            };
             prop_assert_eq!(taken.len(), ready.min(num_taken) * seq_length);
             num_valid.resize(num_valid.len() + taken.len() / seq_length, i64::try_from(seq_length).unwrap());
             ids.extend(taken);
@@ -199,6 +258,12 @@ proptest! {
         let last = packer.finish(pad.then_some(PAD)).unwrap();
         ids.extend(last.ids);
         num_valid.extend(last.num_valid);
+        bounds.extend(segments_of(&last.segments));
+        let expected = reference_segments(&documents, seq_length, num_lanes, pad);
+        prop_assert_eq!(bounds.len(), expected.len());
+        for (found, expected) in bounds.into_iter().zip(expected) {
+            prop_assert!(found.is_empty() || found == expected, "{:?}, {:?}", found, expected);
+        }
         prop_assert_eq!((ids, num_valid.clone()), reference(&documents, seq_length, num_lanes, pad));
         check_balance(&packer);
         let counters = packer.counters();
@@ -206,6 +271,95 @@ proptest! {
         prop_assert_eq!(counters.totals.documents, documents.len() as u64);
         prop_assert_eq!(counters.tokens_emitted, num_valid.iter().sum::<i64>().unsigned_abs());
         prop_assert!(!pad || counters.tokens_dropped == 0);
+    }
+
+    /// Documents and blocks in one step, mixed with the two steps: the blocks of the reference, the same account.
+    #[test]
+    fn packing_in_one_step_is_pushing_and_taking(
+        documents in prop_oneof![documents(), long_documents()],
+        seq_length in prop_oneof![1..9_usize, 30..300_usize],
+        steps in proptest::collection::vec((0..5_usize, 0..3_usize), 0..30),
+    ) {
+        let mut packer = Packer::<u16>::new(seq_length, EOS, 1).unwrap();
+        let mut plain = packer.clone();
+        let (mut ids, mut expected) = (Vec::new(), Vec::new());
+        let mut rest = documents.as_slice();
+        for (num_pushed, way) in steps.into_iter().chain([(usize::MAX, 0)]) {
+            let (now, later) = rest.split_at(num_pushed.min(rest.len()));
+            rest = later;
+            push(&mut plain, now);
+            match way {
+                0 | 1 => {
+                    let (flat_ids, offsets, num_bytes) = flat(now);
+                    let needed = plain.num_ready_blocks();
+                    let mut out = vec![5; (needed + way) * seq_length + way];
+                    if needed > 0 {
+                        let before = packer.clone();
+                        let room = out.len() - way * (seq_length + 1) - 1;
+                        let result = packer.pack_documents(&flat_ids, &offsets, None, 9, &mut out[..room]);
+                        prop_assert_eq!(result, Err(Error::OutputTooSmall {
+                            needed: needed as u64,
+                            room: (room / seq_length) as u64,
+                        }));
+                        prop_assert_eq!(packer.counters(), before.counters());
+                    }
+                    let count = packer.pack_documents(&flat_ids, &offsets, Some(&num_bytes), 9, &mut out).unwrap();
+                    prop_assert_eq!(count, needed);
+                    ids.extend_from_slice(&out[..count * seq_length]);
+                    expected.extend(plain.take_blocks(usize::MAX));
+                }
+                _ => {
+                    push(&mut packer, now);
+                    ids.extend(packer.take_blocks(1));
+                    expected.extend(plain.take_blocks(1));
+                }
+            }
+            prop_assert_eq!(packer.counters(), plain.counters());
+            prop_assert_eq!(packer.lane_positions(), plain.lane_positions());
+            prop_assert_eq!(packer.next_document(), plain.next_document());
+            prop_assert_eq!(packer.next_block(), plain.next_block());
+        }
+        prop_assert_eq!(&ids, &expected);
+        prop_assert_eq!(packer.finish(Some(PAD)), plain.finish(Some(PAD)));
+        prop_assert_eq!(packer.counters(), plain.counters());
+    }
+
+    /// Offsets and ids that are wrong: refused as a whole, by the one step as by the two.
+    #[test]
+    fn wrong_offsets_and_ids_change_nothing(
+        documents in long_documents(),
+        seq_length in 1..300_usize,
+        place: prop::sample::Index,
+        value in prop_oneof![-2..2000_i64, Just(i64::MIN), Just(i64::MAX)],
+        as_id: bool,
+    ) {
+        let (mut ids, mut offsets, num_bytes) = flat(&documents);
+        if as_id {
+            prop_assume!(!ids.is_empty());
+            let place = place.index(ids.len());
+            ids[place] = 100;
+        } else {
+            let place = place.index(offsets.len());
+            offsets[place] = value;
+        }
+        let mut packer = Packer::<u16>::new(seq_length, EOS, 1).unwrap();
+        push(&mut packer, &documents[..documents.len() / 2]);
+        packer.take_blocks(usize::MAX);
+        let mut two_steps = packer.clone();
+        let before = packer.clone();
+        let expected = two_steps.push_documents(&ids, &offsets, &num_bytes);
+        let mut out = vec![0; 2 * seq_length + ids.len() + offsets.len() + 4000];
+        let result = packer.pack_documents(&ids, &offsets, Some(&num_bytes), 99, &mut out);
+        match expected {
+            Ok(()) if as_id => prop_assert_eq!(&result, &Err(Error::IdDoesNotFit { id: 100, max: 99 })),
+            Ok(()) => prop_assert!(result.is_ok(), "{:?}", result),
+            Err(_) => prop_assert!(matches!(result, Err(Error::InvalidOffsets { .. })), "{:?}", result),
+        }
+        if result.is_err() {
+            prop_assert_eq!(packer.counters(), before.counters());
+            prop_assert_eq!(packer.lane_positions(), before.lane_positions());
+            prop_assert_eq!(packer.finish(Some(PAD)), before.clone().finish(Some(PAD)));
+        }
     }
 
     /// Stop anywhere, go on from any document that no lane is past: the same blocks and the same account.

@@ -1,0 +1,121 @@
+"""Texts that a tokenizer meets rarely and must survive: one document of one kind of character each."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+SEED = 20_240
+WHITE_SPACE = " \t\n\r\x0b\x0c\x85\xa0\u2003\u2028\u3000"
+SIGNS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+PEOPLE = ("👩", "👨", "👧", "👦", "🧑", "👩🏽", "👨🏿")
+THINGS = ("💻", "🚀", "🌾", "🎨", "⚕️", "❤️")
+JOINER = "\u200d"
+
+
+def drawn(characters: str) -> Callable[[int], str]:
+    """Characters drawn at random from a few; gives a function of the number of UTF-8 bytes wanted."""
+
+    def make(num_bytes: int) -> str:
+        choice = np.random.default_rng(SEED).integers(0, len(characters), num_bytes)
+        table = np.array([ord(character) for character in characters], dtype="<u4")
+        return cut(table[choice].tobytes().decode("utf-32-le"), num_bytes)
+
+    return make
+
+
+def repeated(unit: str) -> Callable[[int], str]:
+    """One unit again and again."""
+    return lambda num_bytes: cut(unit * (num_bytes // len(unit.encode("utf-8")) + 1), num_bytes)
+
+
+def cut(text: str, num_bytes: int) -> str:
+    """Give the longest beginning that has at most so many UTF-8 bytes."""
+    return text.encode("utf-8")[:num_bytes].decode("utf-8", "ignore")
+
+
+def random_unicode(num_bytes: int) -> str:
+    """All assigned code points that are not private, evenly."""
+    assigned = (
+        chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")
+    )
+    return drawn("".join(assigned))(num_bytes)
+
+
+def emoji(num_bytes: int) -> str:
+    """Families and professions: emoji joined by U+200D, skin tones and variation selectors among them."""
+    rng = random.Random(SEED)
+    sequences = (
+        JOINER.join(rng.choices(PEOPLE, k=rng.randint(1, 4)) + rng.choices(THINGS, k=rng.randint(0, 1)))
+        for _ in itertools.count()
+    )
+    return _gather(sequences, num_bytes)
+
+
+def minified_javascript(num_bytes: int) -> str:
+    """One line of minified JavaScript: short names, numbers, strings, no space where none is needed."""
+    rng = random.Random(SEED)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ("length", "prototype", "document", "addEventListener", "push", "apply", "slice", "innerHTML")
+
+    def name() -> str:
+        return rng.choice(letters) + rng.choice(("", "", rng.choice(letters), rng.choice("0123456789")))
+
+    def value() -> str:
+        hexadecimal = f"{rng.getrandbits(24):x}"
+        return rng.choice(
+            (name(), str(rng.randrange(1000)), f'"{hexadecimal}"', f"{name()}.{rng.choice(words)}", "!0")
+        )
+
+    def statement() -> str:
+        return rng.choice(
+            (
+                f"var {name()}={value()},{name()}={value()};",
+                f"function {name()}({name()},{name()}){{return {value()}+{value()}}}",
+                f"if({name()}==={value()}){name()}.{rng.choice(words)}({value()});",
+                f"for(var {name()}=0;{name()}<{value()};{name()}++){name()}[{name()}]={value()};",
+                f"!function({name()}){{{name()}={value()}?{value()}:{value()}}}({value()}),",
+            )
+        )
+
+    return _gather((statement() for _ in itertools.count()), num_bytes)
+
+
+def new_words(num_bytes: int, seed: int = SEED) -> str:
+    """Words of 8 random letters, none likely to come twice, a space between them."""
+    letters = np.random.default_rng(seed).integers(
+        ord("a"), ord("z") + 1, (num_bytes // 9 + 1, 9), dtype=np.uint8
+    )
+    letters[:, 8] = ord(" ")
+    return letters.tobytes()[:num_bytes].decode("ascii")
+
+
+def _gather(parts: Iterator[str], num_bytes: int) -> str:
+    gathered, size = [], 0
+    for part in parts:
+        gathered.append(part)
+        size += len(part.encode("utf-8"))
+        if size >= num_bytes:
+            break
+    return cut("".join(gathered), num_bytes)
+
+
+CASES: dict[str, Callable[[int], str]] = {
+    "one letter": repeated("a"),
+    "spaces": repeated(" "),
+    "mixed white space": drawn(WHITE_SPACE),
+    "random letters": drawn("abcdefghijklmnopqrstuvwxyz"),
+    "random digits": drawn("0123456789"),
+    "punctuation": drawn(SIGNS),
+    "random Unicode": random_unicode,
+    "CJK": drawn("".join(map(chr, range(0x4E00, 0xA000)))),
+    "emoji with joiners": emoji,
+    "minified JavaScript": minified_javascript,
+    "ever-new words": new_words,
+    "abab…": repeated("ab"),
+    "rules of signs": repeated("=" * 79 + "-"),
+}
