@@ -30,6 +30,7 @@ REGEXES = {
         r"\s*[\r\n]|\s+(?!\S)|\s"
     ),
     "Qwen 2": rf"{CONTRACTIONS}|{WORDS}|\p{{N}}|{SIGNS}|{WHITE_SPACE}",
+    "code": rf"{WORDS}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+(?:[\r\n]\s*)?|\s+",
     "o200k": (
         rf"[^\r\n\p{{L}}\p{{N}}]?{CAPITALS}*{SMALL}+{CONTRACTIONS}?|"
         rf"[^\r\n\p{{L}}\p{{N}}]?{CAPITALS}+{SMALL}*{CONTRACTIONS}?|"

@@ -6,10 +6,16 @@ r"""How texts are cut into pieces before BPE merges within them: the names that 
 | `cl100k`, `llama3` | with any one sign or blank before them | by threes | up to the last newline first |
 | `qwen2` | as `cl100k` | each alone | as `cl100k` |
 | `o200k` | as `cl100k`, cut before capitals, `'s` kept | by threes | as `cl100k` |
+| `code` | as `cl100k`, without `'s` | each alone | whole, indentation with its newline |
 
 `cl100k` and `llama3` are one pattern: Llama 3 took over that of GPT-4 as `tokenizer.json` files have it. What
-tiktoken writes for cl100k today is another regex; to `tokenizers` it means all numbers in a row, and white
+tiktoken writes for cl100k today is another regex: to `tokenizers` it means all numbers in a row, and white
 space at the end of a text in one piece. The own engine knows it, but a new tokenizer should not have it.
+
+`code` is our own. White space goes with what is before it: the signs at the end of a line take the newline
+and the indentation of the next line, and where a line ends with a word, newline and indentation are a piece
+of their own. A word never takes a blank from an indentation, so it is the same token at every depth. Its
+regex is plain enough that `tokenizers` and `transformers` execute it as it stands.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
 
 from gristmill import _native
 
-Splitting = Literal["gpt2", "cl100k", "llama3", "qwen2", "o200k"]
+Splitting = Literal["gpt2", "cl100k", "llama3", "qwen2", "o200k", "code"]
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
 
@@ -31,6 +37,7 @@ _PATTERN_OF: dict[Splitting, str] = {
     "llama3": "cl100k",
     "qwen2": "Qwen 2",
     "o200k": "o200k",
+    "code": "code",
 }
 
 

@@ -80,8 +80,8 @@ def train_tokenizer(
         initial_alphabet: characters that are tokens even if the corpus lacks them, in the spelling of the
             byte alphabet. All 256 by default, so that every text can be encoded.
         splitting: how texts are cut into pieces, which no token crosses: "gpt2" (the default), "cl100k",
-            "llama3", "qwen2" or "o200k"; `gristmill.splitting` says what they mean. With `like`, that of the
-            other tokenizer, and nothing may be given here.
+            "llama3", "qwen2", "o200k" or "code"; `gristmill.splitting` says what they mean. With `like`, that
+            of the other tokenizer, and nothing may be given here.
         like: a tokenizer whose pipeline and special tokens are kept, while vocabulary and merges are learned
             anew, as `train_new_from_iterator` of `transformers` does. `initial_alphabet` is then not used.
         max_token_length: new tokens have fewer characters of the byte alphabet than this, those of two
