@@ -47,6 +47,7 @@ mod testing;
 mod tokenizer_json;
 pub mod training;
 pub mod unicode;
+mod unicode_marks;
 mod unicode_tables;
 pub mod vocabulary;
 mod worker;

@@ -20,8 +20,10 @@ pub(crate) fn without_gil<R: Send>(
 ) -> PyResult<R> {
     loop {
         match interruptible(py, &mut work)? {
-            Err(Error::UnicodeRestNeeded { .. }) => {
-                let unassigned = py.detach(|| encoder.classes().unassigned_in(texts.iter().copied()));
+            Err(Error::UnicodeRestNeeded { code_point }) => {
+                // What met it may be made of a text, and not in it.
+                let mut unassigned = py.detach(|| encoder.classes().unassigned_in(texts.iter().copied()));
+                unassigned.insert(code_point);
                 encoder.learn_classes(&classes_of(py, &Vec::from_iter(unassigned))?);
             }
             result => return result.map_err(|error| to_python(py, &error)),
