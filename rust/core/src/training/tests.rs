@@ -54,7 +54,7 @@ fn distinct_words(num_words: u32, tail: &str) -> String {
 fn train_with_bar<P: Position>(texts: &[&str], options: &TrainingOptions, bar: u64) -> Trained {
     let (budget, cancel) = (Budget::new(None), Cancel::default());
     let trainer = counted(texts, 1, None).unwrap();
-    let counts = trainer.counts.into_iter().next().unwrap();
+    let counts = trainer.counts.into_iter().next().unwrap_or_else(|| PieceCounts::new(Splitting::Gpt2));
     let mut tokens = Tokens::new(&options.special_tokens, &options.initial_alphabet, &counts.bytes_seen());
     let arena = Arena::new(&counts, tokens.id_of_byte(), &budget, &cancel).unwrap();
     let limits = Limits {
