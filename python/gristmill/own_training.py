@@ -11,16 +11,15 @@ are looked at twenty times a second in both stages.
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, models
 
 from gristmill import _native
 from gristmill.errors import UnsupportedTokenizerError
+from gristmill.training_progress import TrainingProgress
 
 _AFFIXES = ("continuing_subword_prefix", "end_of_word_suffix")
 
@@ -74,50 +73,6 @@ def _pattern(content: dict[str, Any]) -> str:
     return _native.pattern_of(json.dumps(content["pre_tokenizer"]))
 
 
-class Progress:
-    """Two lines on a terminal: documents and bytes counted, then merges, each with the time left.
-
-    Nothing is written where `stream` is no terminal, or where not asked for.
-
-    Example:
-        >>> progress = Progress(shown=False, num_documents=None)
-        >>> progress.counted({"documents": 1, "bytes": 10})
-    """
-
-    _SECONDS_BETWEEN = 0.2
-
-    def __init__(self, shown: bool, num_documents: int | None, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._shown = shown and self._stream.isatty()
-        self._num_documents = num_documents
-        self._started = time.monotonic()
-        self._next = 0.0
-
-    def counted(self, counters: dict[str, int], end: bool = False) -> None:
-        """Show how much was counted."""
-        documents = counters["documents"]
-        text = f"{documents:,} documents, {counters['bytes'] / 1e6:,.1f} MB counted"
-        self._write(text, documents, self._num_documents, end)
-
-    def merged(self, num_merges: int, most: int, end: bool = False) -> None:
-        """Show how many merges were learned; there are at most `most`."""
-        self._write(f"{num_merges:,} of at most {most:,} merges", num_merges, most, end)
-
-    def _write(self, text: str, done: int, total: int | None, end: bool) -> None:
-        now = time.monotonic()
-        if not self._shown or (now < self._next and not end):
-            return
-        self._next = now + self._SECONDS_BETWEEN
-        seconds = now - self._started
-        if end:
-            text = f"{text} in {seconds:.1f} s"
-            self._started = now
-        elif total and 0 < done <= total:
-            text = f"{text}, {seconds * (total - done) / done:.0f} s left"
-        self._stream.write(f"\r\x1b[K{text}" + ("\n" if end else ""))
-        self._stream.flush()
-
-
 def learn(
     trainer: _native.BpeTrainer,
     content: dict[str, Any],
@@ -126,7 +81,7 @@ def learn(
     special_tokens: Sequence[str | AddedToken],
     initial_alphabet: Sequence[str],
     max_token_length: int | None,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> dict[str, Any]:
     """Learn merges from the counts; return the pipeline with the model and the special tokens in it."""
     texts = [str(getattr(token, "content", token)) for token in special_tokens]

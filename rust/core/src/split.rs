@@ -21,7 +21,7 @@ pub(crate) mod cl100k;
 pub(crate) mod classify;
 mod code;
 mod digits;
-mod gpt2;
+pub(crate) mod gpt2;
 mod o200k;
 pub(crate) mod patterns;
 mod rows;
