@@ -66,7 +66,7 @@ def test_engine_says_which_road_and_why(
     for slow, reason in (
         (word_piece_tokenizer, "WordPiece"),
         (unigram_tokenizer, "Unigram"),
-        (split_bpe_tokenizer, "pre_tokenizer is Sequence"),
+        (split_bpe_tokenizer, "pre_tokenizer is Split with a pattern that is not known"),
     ):
         assert slow.engine.name == "tokenizers"
         assert reason in slow.engine.reason

@@ -114,6 +114,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
+    from gristmill.splitting import SPLITTINGS
+
     _add_inputs(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="where the tokenizer goes"
@@ -122,6 +124,12 @@ def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
         "--vocab-size", type=int, default=32_768, help="tokens, special ones included (default: 32768)"
     )
     parser.add_argument("--min-frequency", type=int, default=0, help="pairs seen fewer times are not merged")
+    parser.add_argument(
+        "--splitting",
+        choices=SPLITTINGS,
+        default="gpt2",
+        help="how texts are cut into pieces (default: gpt2)",
+    )
     parser.set_defaults(run=_tokenizer_train)
 
 
@@ -137,6 +145,7 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
         documents,
         options.vocab_size,
         min_frequency=options.min_frequency,
+        splitting=options.splitting,
         on_bad=options.on_bad,
         show_progress=not options.json,
     )

@@ -18,9 +18,8 @@ import tokenizers
 from tokenizers import AddedToken, models
 
 from gristmill import _native
+from gristmill.errors import UnsupportedTokenizerError
 from gristmill.training_progress import TrainingProgress
-
-COVERED = "byte-level BPE with the GPT-2 pattern"
 
 _AFFIXES = ("continuing_subword_prefix", "end_of_word_suffix")
 
@@ -34,7 +33,7 @@ def why_not_covered(content: dict[str, Any], options: dict[str, Any]) -> str | N
         >>> why_not_covered({"model": {"type": "Unigram"}, "normalizer": None, "pre_tokenizer": None}, {})
         "a model of type 'Unigram' (expected BPE)"
     """
-    model, pre_tokenizer = content["model"], content["pre_tokenizer"]
+    model = content["model"]
     if model["type"] != "BPE":
         return f"a model of type {model['type']!r} (expected BPE)"
     for affix in _AFFIXES:
@@ -42,14 +41,36 @@ def why_not_covered(content: dict[str, Any], options: dict[str, Any]) -> str | N
             return f"{affix} is {options[affix]!r} (expected none)"
     if content["normalizer"] is not None:
         return f"a normalizer of type {content['normalizer']['type']!r} (expected none)"
-    kind = None if pre_tokenizer is None else pre_tokenizer["type"]
-    if kind != "ByteLevel":
-        return f"a pre-tokenizer of type {kind!r} (expected ByteLevel)"
-    if pre_tokenizer.get("add_prefix_space", True):
-        return "add_prefix_space is true (expected false)"
-    if not pre_tokenizer.get("use_regex", True):
-        return "use_regex is false (expected true)"
+    try:
+        _pattern(content)
+    except UnsupportedTokenizerError as error:
+        return str(error)
     return None
+
+
+def why_covered(content: dict[str, Any]) -> str:
+    """Return what this pipeline is that the own engine trains.
+
+    Example:
+        >>> why_covered({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}})
+        'byte-level BPE with the GPT-2 pattern'
+    """
+    return f"byte-level BPE with the {_pattern(content)} pattern"
+
+
+def new_trainer(content: dict[str, Any], max_memory: int | None) -> _native.BpeTrainer:
+    """Return a trainer that cuts texts as this pipeline does.
+
+    Example:
+        >>> content = {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False}}
+        >>> new_trainer(content, None).counters["bytes"]
+        0
+    """
+    return _native.BpeTrainer(max_memory, json.dumps(content["pre_tokenizer"]))
+
+
+def _pattern(content: dict[str, Any]) -> str:
+    return _native.pattern_of(json.dumps(content["pre_tokenizer"]))
 
 
 def learn(

@@ -1,6 +1,6 @@
 """`Tokenizer`: text to ids, exactly as the installed `tokenizers` would.
 
-                      ┌─ byte-level BPE, GPT-2 pattern ──► gristmill._native.Encoder (Rust threads, no GIL)
+                      ┌─ byte-level BPE, known pattern ──► gristmill._native.Encoder (Rust threads, no GIL)
     tokenizer.json ───┤
                       └─ every other model ──────────────► the installed `tokenizers`, in batches
 
@@ -31,8 +31,6 @@ from gristmill.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-_COVERED = "byte-level BPE with the GPT-2 pattern"
 
 
 @dataclass(frozen=True)
@@ -429,7 +427,8 @@ def _given_roles(eos_token: str | None, pad_token: str | None) -> dict[str, str]
 
 def _choose_engine(tokenizer_json: str, name: str) -> tuple[_native.Encoder | None, EngineChoice]:
     try:
-        return _native.Encoder.from_json(tokenizer_json), EngineChoice("gristmill", _COVERED)
+        encoder = _native.Encoder.from_json(tokenizer_json)
+        return encoder, EngineChoice("gristmill", f"byte-level BPE with the {encoder.pattern} pattern")
     except UnsupportedTokenizerError as error:
         return None, EngineChoice("tokenizers", str(error))
     except (TokenizerError, UnicodeEncodeError) as error:  # the latter: a lone surrogate in the text

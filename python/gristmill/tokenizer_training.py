@@ -1,6 +1,6 @@
 """Train a tokenizer: byte-level BPE on the own engine, every other model through the installed `tokenizers`.
 
-                  ┌─ byte-level BPE, GPT-2 pattern ──► own_training: counts, merges (Rust) ──┐
+                  ┌─ byte-level BPE, known pattern ──► own_training: counts, merges (Rust) ──┐
     documents ────┤                                                                          ├──► Tokenizer
                   └─ every other pipeline ───────────► checked texts ──► `tokenizers` ───────┘
 
@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, decoders, models, processors, trainers
 
 from gristmill import _native, own_training
 from gristmill.byte_alphabet import BYTE_CHARACTERS
 from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TokenizerError
 from gristmill.options import check_count
+from gristmill.splitting import Splitting, pre_tokenizer_of
 from gristmill.token_batch import check_num_threads, good_texts, is_skip
 from gristmill.tokenizer import EngineChoice, Tokenizer
 from gristmill.tokenizer_file import well_known_eos
@@ -57,13 +58,14 @@ def train_tokenizer(
     eos_token: str | None = None,
     initial_alphabet: Sequence[str] = BYTE_CHARACTERS,
     max_token_length: int | None = None,
+    splitting: Splitting | None = None,
     like: Tokenizer | None = None,
     num_threads: int | None = None,
     max_memory: int | None = None,
     show_progress: bool = True,
     on_bad: str = "error",
 ) -> Tokenizer:
-    """Train a byte-level BPE tokenizer with the GPT-2 pattern, or one `like` another.
+    """Train a byte-level BPE tokenizer, or one `like` another.
 
     Args:
         documents: any iterable of texts (`str`, UTF-8 `bytes`), of lists of texts, or of rows with a text
@@ -78,6 +80,9 @@ def train_tokenizer(
             `Tokenizer` finds it), or else the first one; with `like`, its own.
         initial_alphabet: characters that are tokens even if the corpus lacks them, in the spelling of the
             byte alphabet. All 256 by default, so that every text can be encoded.
+        splitting: how texts are cut into pieces, which no token crosses: "gpt2" (the default), "cl100k",
+            "llama3", "qwen2", "o200k" or "code"; `gristmill.splitting` says what they mean. With `like`, that
+            of the other tokenizer, and nothing may be given here.
         like: a tokenizer whose pipeline and special tokens are kept, while vocabulary and merges are learned
             anew, as `train_new_from_iterator` of `transformers` does. `initial_alphabet` is then not used.
         max_token_length: new tokens have fewer characters of the byte alphabet than this, those of two
@@ -114,7 +119,7 @@ def train_tokenizer(
     vocab_size = check_count("vocab_size", vocab_size, 1, MAX_VOCAB_SIZE)
     check_count("min_frequency", min_frequency, 0)
     threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
-    recipe, roles = _recipe(like, special_tokens, initial_alphabet)
+    recipe, roles = _recipe(like, splitting, special_tokens, initial_alphabet)
     if eos_token is not None:
         recipe.check_eos(eos_token)
         roles["eos_token"] = eos_token
@@ -126,7 +131,7 @@ def train_tokenizer(
     num_texts = len(documents) if hasattr(documents, "__len__") else None
     if engine.name == "gristmill":
         limit = None if max_memory is None else check_count("max_memory", max_memory, 0)
-        trainer = _native.BpeTrainer(limit)
+        trainer = recipe.new_trainer(limit)
         with TrainingProgress(show_progress, num_texts) as progress:
             texts.count(trainer, threads, progress)
             texts.check_not_empty()
@@ -144,19 +149,22 @@ def train_tokenizer(
     return Tokenizer(trained, roles, "trained tokenizer")
 
 
-def training_engine(like: Tokenizer | None = None) -> EngineChoice:
+def training_engine(like: Tokenizer | None = None, *, splitting: Splitting | None = None) -> EngineChoice:
     """Return what `train_tokenizer` trains on: "gristmill" or "tokenizers", and why.
 
     Example:
         >>> print(training_engine())
         gristmill
     """
-    recipe, _ = _recipe(like, None, ())
+    recipe, _ = _recipe(like, splitting, None, ())
     return recipe.engine()
 
 
 def _recipe(
-    like: Tokenizer | None, special_tokens: Sequence[str] | None, initial_alphabet: Sequence[str]
+    like: Tokenizer | None,
+    splitting: Splitting | None,
+    special_tokens: Sequence[str] | None,
+    initial_alphabet: Sequence[str],
 ) -> tuple[_Recipe, dict[str, str]]:
     """Return what to train, and the special tokens by role."""
     names_of = special_tokens or ()
@@ -171,11 +179,15 @@ def _recipe(
             f"like is a {type(like).__name__} (expected gristmill.Tokenizer; Tokenizer.from_transformers and "
             "from_tokenizers make one)"
         )
+    if like is not None and splitting is not None:
+        raise ConfigError(f"splitting is {splitting!r} (expected None: `like` says how texts are cut)")
     if like is not None:
         return _like(like, list(special_tokens or ())), dict(like.roles)
     names = list(["<|endoftext|>"] if special_tokens is None else special_tokens)
     roles = {"eos_token": (well_known_eos(names) or names[0])} if names else {}
-    return _Recipe(_byte_level_bpe(), names, {"initial_alphabet": list(initial_alphabet)}), roles
+    return _Recipe(
+        _byte_level_bpe(splitting or "gpt2"), names, {"initial_alphabet": list(initial_alphabet)}
+    ), roles
 
 
 class _Texts:
@@ -280,8 +292,12 @@ class _Recipe:
         """Return which road trains it."""
         reason = own_training.why_not_covered(self._content(), self.options)
         if reason is None:
-            return EngineChoice("gristmill", own_training.COVERED)
+            return EngineChoice("gristmill", own_training.why_covered(self._content()))
         return EngineChoice("tokenizers", reason)
+
+    def new_trainer(self, max_memory: int | None) -> _native.BpeTrainer:
+        """Return the own engine's trainer for this pipeline."""
+        return own_training.new_trainer(self._content(), max_memory)
 
     def learn(
         self,
@@ -355,10 +371,10 @@ class _Recipe:
         return json.dumps(content, ensure_ascii=False)
 
 
-def _byte_level_bpe() -> tokenizers.Tokenizer:
-    """Return the pipeline of GPT-2, without a vocabulary."""
+def _byte_level_bpe(splitting: Splitting) -> tokenizers.Tokenizer:
+    """Return the pipeline of GPT-2 with this splitting, without a vocabulary."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizer_of(splitting)
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

@@ -11,7 +11,7 @@ use gristmill_core::encoder::{Encoder, Scratch};
 use gristmill_core::instructions::Instructions;
 use gristmill_core::merge::{MergeScratch, MergeTable};
 use gristmill_core::packer::Packer;
-use gristmill_core::split::Pieces;
+use gristmill_core::split::{Pieces, Splitting};
 use gristmill_core::stages;
 use gristmill_core::unicode::ClassTable;
 use gristmill_core::vocabulary::Vocabulary;
@@ -27,7 +27,7 @@ const SOURCES: [&str; 6] = [
 ];
 
 fn pieces<'t>(text: &'t str, classes: &ClassTable) -> Vec<&'t [u8]> {
-    let mut scanner = Pieces::new(text, classes);
+    let mut scanner = Pieces::new(Splitting::Gpt2, text, classes);
     let mut pieces = Vec::new();
     while let Ok(Some((start, end))) = scanner.next_piece() {
         pieces.push(&text.as_bytes()[start..end]);

@@ -9,10 +9,10 @@ assigned comes from Python 3.11, whose `unicodedata` is Unicode 14. Run it with 
 import unicodedata
 from pathlib import Path
 
-from gristmill._unicode import class_ranges
+from gristmill._unicode import classes_of
 
 _TARGET = Path(__file__).parent.parent / "src" / "unicode_tables.rs"
-_CLASSES = ("Letter", "Number", "Space", "Other")
+_CLASSES = ("Upper", "Lower", "Letter", "Mark", "Number", "Space", "Other")
 _RANGES_PER_LINE = 5
 _HEAD = """\
 //! Made by `rust/core/scripts/make_unicode_tables.py`: do not edit.
@@ -20,7 +20,7 @@ _HEAD = """\
 //! `(first, last, class)`, `last` inclusive, of what Unicode 14 assigns: there all releases of `tokenizers`
 //! agree. A code point in no range has to be asked for.
 
-use super::unicode::Class::{self, Letter, Number, Other, Space};
+use super::unicode::Class::{self, Letter, Lower, Mark, Number, Other, Space, Upper};
 
 #[rustfmt::skip]
 #[allow(clippy::unreadable_literal)] // code points are known by four to six digits
@@ -32,13 +32,10 @@ def assigned_ranges() -> list[tuple[int, int, str]]:
     """The assigned code points (surrogates apart) as runs of one class."""
     if unicodedata.unidata_version != "14.0.0":
         raise SystemExit(f"unicodedata is {unicodedata.unidata_version} (expected 14.0.0, as in Python 3.11)")
-    class_of = ["Other"] * 0x110000
-    for first, last, number in class_ranges():
-        class_of[first : last + 1] = [_CLASSES[number]] * (last + 1 - first)
+    assigned = [c for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
     ranges: list[tuple[int, int, str]] = []
-    for code_point, name in enumerate(class_of):
-        if unicodedata.category(chr(code_point)) in ("Cn", "Cs"):
-            continue
+    for code_point, number in zip(assigned, classes_of(assigned), strict=True):
+        name = _CLASSES[number]
         if ranges and ranges[-1][1] == code_point - 1 and ranges[-1][2] == name:
             ranges[-1] = (ranges[-1][0], code_point, name)
         else:

@@ -15,7 +15,7 @@ use crate::instructions::Instructions;
 use crate::merge::{MergeScratch, MergeTable, Merger};
 use crate::parallel::{self, Interrupted};
 use crate::split::Pieces;
-use crate::unicode::{ClassRange, ClassTable};
+use crate::unicode::{Class, ClassTable};
 use crate::vocabulary::Vocabulary;
 use crate::worker::{MAX_TEXT, Worker};
 
@@ -32,8 +32,6 @@ pub struct Encoder {
     /// Made when `encode_plainly` is called first.
     plain_merges: OnceLock<MergeTable>,
     classes: ClassTable,
-    /// The table with what Unicode 14 does not assign, once it was asked for.
-    all_classes: OnceLock<ClassTable>,
     options: EncoderOptions,
     /// As in the options, until it is set anew.
     cache_bytes: AtomicUsize,
@@ -95,7 +93,6 @@ impl Encoder {
             plain_merges: OnceLock::new(),
             vocabulary,
             classes: ClassTable::unicode_14(),
-            all_classes: OnceLock::new(),
             options,
             cache_bytes: AtomicUsize::new(options.cache_bytes),
             token_lengths: OnceLock::new(),
@@ -126,21 +123,21 @@ impl Encoder {
         })
     }
 
-    /// Hand in the classes of what Unicode 14 does not assign, after `UnicodeRestNeeded`. The first one counts.
-    pub fn set_unicode_rest(&self, rest: &[ClassRange]) {
-        self.all_classes.get_or_init(|| ClassTable::with_rest(rest));
+    /// Hand in the classes of code points that Unicode 14 does not assign, after `UnicodeRestNeeded`.
+    pub fn learn_classes(&self, classes: &[(u32, Class)]) {
+        self.classes.learn(classes);
     }
 
-    /// As `set_unicode_rest`, with a table that is ready: making one takes longer than a small test.
+    /// Ask nobody: what Unicode 14 does not assign is neither letter nor number nor white space.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn set_all_classes(&self, classes: &ClassTable) {
-        self.all_classes.get_or_init(|| classes.clone());
+    pub(crate) fn take_the_rest_for_others(&mut self) {
+        self.classes = ClassTable::unicode_14_and_others();
     }
 
     /// The classes of code points, as far as they are known.
     #[must_use]
     pub fn classes(&self) -> &ClassTable {
-        self.all_classes.get().unwrap_or(&self.classes)
+        &self.classes
     }
 
     /// Append the ids of `text` to `ids`. On an error `ids` holds a part of them.
@@ -153,7 +150,9 @@ impl Encoder {
     ) -> Result<()> {
         let instructions = self.options.instructions;
         let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
-        let worker = I::worker(scratch).get_or_insert_with(|| Worker::new(instructions, cache_bytes));
+        let splitting = self.vocabulary.splitting();
+        let worker =
+            I::worker(scratch).get_or_insert_with(|| Worker::new(splitting, instructions, cache_bytes));
         for part in parts(text, MAX_TEXT / 2) {
             if part.len() <= MAX_TEXT {
                 worker.encode_into(&self.merger, self.classes(), part, ids, cancel)?;
@@ -170,7 +169,7 @@ impl Encoder {
     pub fn encode_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {
         let merges = self.plain_merges.get_or_init(|| MergeTable::new(&self.vocabulary));
         let mut scratch = MergeScratch::default();
-        let mut pieces = Pieces::new(text, self.classes());
+        let mut pieces = Pieces::new(self.vocabulary.splitting(), text, self.classes());
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
             merges.merge_into(&text.as_bytes()[start..end], &mut scratch, ids, cancel)?;
@@ -239,8 +238,9 @@ impl Encoder {
     }
 }
 
-/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before white space that
-/// has none before it. There a piece starts whatever else is around, and no piece before looks that far.
+/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before a blank, or behind
+/// a letter or number before a newline too. There a piece starts whatever else is around and whatever the pattern, and no
+/// piece before looks that far.
 fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -248,7 +248,7 @@ fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
         let bytes = text.as_bytes();
         let is_cut = |position: &usize| {
             let (before, after) = (bytes[position - 1], bytes[*position]);
-            before.is_ascii_graphic() && (after == b' ' || after == b'\n')
+            before.is_ascii_graphic() && after == b' ' || before.is_ascii_alphanumeric() && after == b'\n'
         };
         let Some(cut) = (part_bytes..bytes.len()).find(is_cut) else { return Some(text) };
         let (part, after) = text.split_at(cut);

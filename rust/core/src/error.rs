@@ -16,7 +16,7 @@ pub enum Error {
         reason: String,
     },
     /// A code point that Unicode 14 does not assign: its class has to come from outside
-    /// (see `Encoder::set_unicode_rest`). Nothing of the call took effect.
+    /// (see `Encoder::learn_classes`). Nothing of the call took effect.
     UnicodeRestNeeded {
         /// The first such code point met.
         code_point: u32,

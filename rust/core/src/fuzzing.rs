@@ -18,8 +18,7 @@ use arbitrary::{Result as Read, Unstructured};
 use crate::cancel::Cancel;
 use crate::encoder::{Encoder, EncoderOptions, Scratch};
 use crate::instructions::Instructions;
-use crate::split::Pieces;
-use crate::split::boundaries::{Boundaries, Starts};
+use crate::split::{Pieces, Splitting, fast_starts};
 use crate::training::{TrainingOptions, fuzzing as training};
 use crate::unicode::ClassTable;
 use crate::vocabulary::Vocabulary;
@@ -104,27 +103,23 @@ pub fn scanner(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(text) = text(&mut input) else { return };
     let classes = classes();
-    let mut pieces = Pieces::new(&text, classes);
-    let mut expected = Vec::new();
-    let mut end_of_last = 0;
-    while let Some((start, end)) = pieces.next_piece().unwrap() {
-        assert!(
-            start == end_of_last && start < end && text.is_char_boundary(end),
-            "{start}..{end} of {text:?}"
-        );
-        expected.push(u32::try_from(start).unwrap());
-        end_of_last = end;
-    }
-    assert_eq!(end_of_last, text.len());
-    for instructions in Instructions::available() {
-        let (mut boundaries, mut starts) = (Boundaries::default(), Starts::default());
-        let mut found = Vec::new();
-        boundaries.restart(instructions, text.as_bytes(), classes).unwrap();
-        while boundaries.next_starts(instructions, text.as_bytes(), classes, &mut starts).unwrap() {
-            found.extend_from_slice(starts.as_slice());
-            starts.clear();
+    for splitting in Splitting::all() {
+        let mut pieces = Pieces::new(splitting, &text, classes);
+        let mut expected = Vec::new();
+        let mut end_of_last = 0;
+        while let Some((start, end)) = pieces.next_piece().unwrap() {
+            assert!(
+                start == end_of_last && start < end && text.is_char_boundary(end),
+                "{start}..{end} of {text:?}"
+            );
+            expected.push(u32::try_from(start).unwrap());
+            end_of_last = end;
         }
-        assert_eq!(found, expected, "{} of {text:?}", instructions.name());
+        assert_eq!(end_of_last, text.len());
+        for instructions in Instructions::available() {
+            let found = fast_starts(splitting, instructions, &text, classes).unwrap();
+            assert_eq!(found, expected, "{} {} of {text:?}", splitting.name(), instructions.name());
+        }
     }
 }
 
@@ -138,8 +133,8 @@ pub fn encoder(data: &[u8]) {
     let mut expected: Vec<u32> = Vec::new();
     for instructions in Instructions::available() {
         let options = EncoderOptions { instructions, cache_bytes: 1 << 16 };
-        let encoder = Encoder::with_options(vocabulary.clone(), options);
-        encoder.set_all_classes(classes());
+        let mut encoder = Encoder::with_options(vocabulary.clone(), options);
+        encoder.take_the_rest_for_others();
         if expected.is_empty() {
             encoder.encode_plainly(&text, &mut expected, &cancel).unwrap();
             let decoded = encoder.vocabulary().decode(expected.iter().map(|&id| i64::from(id))).unwrap();
@@ -162,8 +157,8 @@ pub fn loader(data: &[u8]) {
     let json = String::from_utf8_lossy(data);
     let Ok(vocabulary) = Vocabulary::from_json(&json) else { return };
     let options = EncoderOptions { instructions: Instructions::fastest(), cache_bytes: 1 << 16 };
-    let encoder = Encoder::with_options(vocabulary, options);
-    encoder.set_all_classes(classes());
+    let mut encoder = Encoder::with_options(vocabulary, options);
+    encoder.take_the_rest_for_others();
     let text = "The cat's hat\n\n  été 123 <|endoftext|> abab";
     let (mut plain, mut fast): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
     encoder.encode_plainly(text, &mut plain, &Cancel::default()).unwrap();
@@ -206,17 +201,15 @@ fn try_trainer(input: &mut Unstructured<'_>) -> Read<()> {
     }
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let expected = training::plain(&texts, &options, classes());
-    for trained in training::fast(&texts, &options, classes(), bar) {
+    for trained in training::fast(&texts, &options, bar) {
         assert_eq!(trained, expected, "{options:?} {bar} {texts:?}");
     }
     Ok(())
 }
 
-/// Made once: it takes longer than most inputs.
 fn classes() -> &'static ClassTable {
-    use std::sync::OnceLock;
-    static CLASSES: OnceLock<ClassTable> = OnceLock::new();
-    CLASSES.get_or_init(|| ClassTable::with_rest(&[]))
+    static CLASSES: ClassTable = ClassTable::unicode_14_and_others();
+    &CLASSES
 }
 
 /// All bytes that are left, as text; the first two say how far it is shifted against the edges of blocks.

@@ -10,7 +10,7 @@
 //! # The core in sixty seconds
 //!
 //! [`Vocabulary`](vocabulary::Vocabulary) reads a `tokenizer.json`, or says why this engine does not cover it.
-//! [`Encoder`](encoder::Encoder) turns a text into ids: [`split`] cuts it into pieces as the regex of GPT-2 does,
+//! [`Encoder`](encoder::Encoder) turns a text into ids: [`split`] cuts it into pieces as the regex of the tokenizer does,
 //! `piece_table` remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
 //! defines BPE. [`parallel`] runs that over a batch in scoped threads. [`Packer`](packer::Packer) puts EOS after
 //! each document, deals the documents out to lanes and chops the lanes into blocks; it can tell where it stands

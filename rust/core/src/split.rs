@@ -1,33 +1,81 @@
-//! Stage 1: cut a text into pieces, as the regex of GPT-2 does.
+//! Stage 1: cut a text into pieces, as the regex of a tokenizer does.
 //!
 //! ```text
-//! 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+//! GPT-2:   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //!
 //! "I'll say  12%\n"  ──►  "I" "'ll" " say" " " " 12" "%" "\n"
 //! ```
 //!
-//! Every character falls into some piece, so the pieces tile the text. This is the plain scanner that defines
-//! the meaning; a faster one has to equal it.
+//! Every character falls into some piece, so the pieces tile the text; and where a piece ends depends on nothing but the
+//! text from its start on. `Splitting` names the regexes that are known, `patterns` has their text.
+//!
+//! ```text
+//!              plain, defines the meaning      fast, equal to it
+//! gpt2         piece_end: from a start         find: starts of 2 KB by masks   ┐
+//! cl100k       to its end, character           (rows, classify)                ├─► boundaries ──► starts
+//! o200k, code  by character (scan)             and what they cannot tell       ┘
+//! ```
 
 pub(crate) mod boundaries;
+pub(crate) mod cl100k;
 pub(crate) mod classify;
+mod code;
+mod digits;
+pub(crate) mod gpt2;
+mod o200k;
+pub(crate) mod patterns;
+mod rows;
+mod scan;
+pub(crate) mod starts;
 
-use crate::error::{Error, Result};
-use crate::unicode::{Class, ClassTable, decode};
+use crate::error::Result;
+use crate::instructions::Instructions;
+use crate::unicode::ClassTable;
+use boundaries::Boundaries;
+use cl100k::Cl100k;
+use scan::Text;
+use starts::Starts;
 
-/// Iterator over the pieces of one text, as byte ranges.
+/// How texts are cut into pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Splitting {
+    /// GPT-2's regex.
+    #[default]
+    Gpt2,
+    /// The regexes of GPT-3.5 and 4 and what was made of them: Llama 3, Qwen 2 and 3.
+    Cl100k(Cl100k),
+    /// That of GPT-4o, Llama 4 and gpt-oss.
+    O200k,
+    /// Our own for code.
+    Code,
+}
+
+impl Splitting {
+    /// Where the piece ends that starts at `start`, which is inside of the text.
+    #[inline]
+    pub(crate) fn piece_end(self, text: &Text<'_>, start: usize) -> Result<usize> {
+        match self {
+            Self::Gpt2 => gpt2::piece_end(text, start),
+            Self::Cl100k(options) => options.piece_end(text, start),
+            Self::O200k => o200k::piece_end(text, start),
+            Self::Code => code::piece_end(text, start),
+        }
+    }
+}
+
+/// Iterator over the pieces of one text, as byte ranges: the plain scanner, which defines the meaning.
 #[derive(Debug)]
 pub struct Pieces<'a> {
-    bytes: &'a [u8],
-    classes: &'a ClassTable,
+    splitting: Splitting,
+    text: Text<'a>,
     start: usize,
 }
 
 impl<'a> Pieces<'a> {
     /// The pieces of `text`.
     #[must_use]
-    pub fn new(text: &'a str, classes: &'a ClassTable) -> Self {
-        Self { bytes: text.as_bytes(), classes, start: 0 }
+    pub fn new(splitting: Splitting, text: &'a str, classes: &'a ClassTable) -> Self {
+        Self { splitting, text: Text { bytes: text.as_bytes(), classes }, start: 0 }
     }
 
     /// The next piece as `(start, end)` in bytes, `None` at the end of the text.
@@ -38,113 +86,42 @@ impl<'a> Pieces<'a> {
     #[inline]
     pub fn next_piece(&mut self) -> Result<Option<(usize, usize)>> {
         let start = self.start;
-        if start == self.bytes.len() {
+        if start == self.text.bytes.len() {
             return Ok(None);
         }
-        self.start = self.piece_end(start)?;
+        self.start = self.splitting.piece_end(&self.text, start)?;
         Ok(Some((start, self.start)))
     }
-
-    #[inline]
-    fn piece_end(&self, start: usize) -> Result<usize> {
-        let (class, width) = self.class_at(start);
-        let after = start + width;
-        match class {
-            Class::Letter | Class::Number => Ok(self.run_end(class, after)),
-            Class::Space => {
-                // One blank belongs to the run that follows it: ` ?\p{L}+` and its like.
-                if self.bytes[start] == b' ' && after < self.bytes.len() {
-                    let (next, next_width) = self.class_at(after);
-                    return match next {
-                        Class::Space => Ok(self.white_space_end(start, after)),
-                        Class::Unassigned => Err(self.unassigned(after)),
-                        _ => Ok(self.run_end(next, after + next_width)),
-                    };
-                }
-                Ok(self.white_space_end(start, after))
-            }
-            Class::Other => {
-                if self.bytes[start] == b'\''
-                    && let Some(length) = contraction_length(&self.bytes[after..])
-                {
-                    return Ok(after + length);
-                }
-                Ok(self.run_end(class, after))
-            }
-            Class::Unassigned => Err(self.unassigned(start)),
-        }
-    }
-
-    /// `\s+(?!\S)|\s+`: white space leaves its last character to the word that follows, if it can spare it.
-    fn white_space_end(&self, start: usize, after: usize) -> usize {
-        let mut last = start;
-        let mut end = after;
-        while end < self.bytes.len() {
-            let (next, width) = self.class_at(end);
-            if next != Class::Space {
-                return if last > start { last } else { end };
-            }
-            last = end;
-            end += width;
-        }
-        end
-    }
-
-    /// Where the run of `class` that includes all before `position` ends. It also ends at a character whose class
-    /// is not known, perhaps too early; but then that character is the next piece's start, and the call fails.
-    #[inline]
-    fn run_end(&self, class: Class, mut position: usize) -> usize {
-        while position < self.bytes.len() {
-            let (next, width) = self.class_at(position);
-            if next != class {
-                break;
-            }
-            position += width;
-        }
-        position
-    }
-
-    #[inline]
-    fn class_at(&self, position: usize) -> (Class, usize) {
-        let byte = self.bytes[position];
-        if byte < 0x80 {
-            return (ASCII_CLASSES[usize::from(byte)], 1);
-        }
-        let (code_point, width) = decode(self.bytes, position);
-        (self.classes.of(code_point), width)
-    }
-
-    #[cold]
-    fn unassigned(&self, position: usize) -> Error {
-        Error::UnicodeRestNeeded { code_point: decode(self.bytes, position).0 }
-    }
 }
 
-/// Length of the contraction after an apostrophe: `s t m d re ve ll`, lower case only.
-pub(crate) fn contraction_length(rest: &[u8]) -> Option<usize> {
-    match rest {
-        [b's' | b't' | b'm' | b'd', ..] => Some(1),
-        [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => Some(2),
-        _ => None,
+/// Where the pieces of `text` start, by the plain scanner: what `fast_starts` has to give.
+pub fn plain_starts(splitting: Splitting, text: &str, classes: &ClassTable) -> Result<Vec<u32>> {
+    let mut pieces = Pieces::new(splitting, text, classes);
+    let mut starts = Vec::new();
+    while let Some((start, _)) = pieces.next_piece()? {
+        starts.push(u32::try_from(start).unwrap_or(u32::MAX));
     }
+    Ok(starts)
 }
 
-/// ASCII without the two-level table: most text is ASCII.
-const ASCII_CLASSES: [Class; 128] = {
-    let mut classes = [Class::Other; 128];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        // No 0x1c to 0x1f here: they are `str.isspace` in Python, but not `\s`.
-        classes[byte as usize] = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
-            b'0'..=b'9' => Class::Number,
-            b' ' | 0x09..=0x0d => Class::Space,
-            _ => Class::Other,
-        };
-        byte += 1;
+/// Where the pieces of `text` (of at most 2 GiB) start, by the masks. For tests and fuzzing: the encoder takes them 2 KB
+/// at a time.
+pub fn fast_starts(
+    splitting: Splitting,
+    instructions: Instructions,
+    text: &str,
+    classes: &ClassTable,
+) -> Result<Vec<u32>> {
+    let mut boundaries = Boundaries::new(splitting);
+    let mut starts = Starts::default();
+    let mut all = Vec::new();
+    boundaries.restart(instructions, text.as_bytes(), classes)?;
+    while boundaries.next_starts(instructions, text.as_bytes(), classes, &mut starts)? {
+        all.extend_from_slice(starts.as_slice());
+        starts.clear();
     }
-    classes
-};
+    Ok(all)
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,8 +6,9 @@ use crate::error::Result;
 use crate::instructions::Instructions;
 use crate::merge::Merger;
 use crate::piece_table::{BATCH, PieceTable};
-use crate::split::boundaries::{Boundaries, Starts};
 use crate::split::classify::{BLOCK, classify_block};
+use crate::split::gpt2::Gpt2Masks;
+use crate::split::{Splitting, fast_starts};
 use crate::unicode::ClassTable;
 use crate::vocabulary::Vocabulary;
 
@@ -18,7 +19,9 @@ pub fn classify(instructions: Instructions, text: &str, classes: &ClassTable) ->
     (0..text.len())
         .step_by(BLOCK)
         .map(|start| {
-            classify_block(instructions, text.as_bytes(), start, classes, &mut unassigned).letter.count_ones()
+            let text = text.as_bytes();
+            let masks = classify_block::<Gpt2Masks>(instructions, text, start, classes, &mut unassigned);
+            masks.letter.count_ones()
         })
         .sum()
 }
@@ -28,15 +31,8 @@ pub fn classify(instructions: Instructions, text: &str, classes: &ClassTable) ->
 /// # Errors
 /// As the encoder: a code point without a class.
 pub fn boundaries(instructions: Instructions, text: &str, classes: &ClassTable) -> Result<Vec<u32>> {
-    let (mut boundaries, mut starts) = (Boundaries::default(), Starts::default());
-    let mut all = Vec::with_capacity(text.len());
-    boundaries.restart(instructions, text.as_bytes(), classes)?;
-    while boundaries.next_starts(instructions, text.as_bytes(), classes, &mut starts)? {
-        all.extend_from_slice(starts.as_slice());
-        starts.clear();
-    }
-    starts.push(text.len());
-    all.extend_from_slice(starts.as_slice());
+    let mut all = fast_starts(Splitting::Gpt2, instructions, text, classes)?;
+    all.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
     Ok(all)
 }
 

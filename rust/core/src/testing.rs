@@ -1,11 +1,8 @@
 //! Texts and vocabularies for the tests of the stages.
 
-use std::sync::OnceLock;
-
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::split::Pieces;
 use crate::unicode::ClassTable;
 use crate::vocabulary::Vocabulary;
 
@@ -90,6 +87,28 @@ const FRAGMENTS: &[&str] = &[
     "\0",
     "\u{7f}",
     "<|endoftext|>",
+    "HTMLParser",
+    "fooBarB",
+    "ǅ",
+    "Éa",
+    "ʰ",
+    "中A",
+    "A中",
+    "'Ve",
+    "'\u{17f}",
+    "y's't",
+    "٣٤٥٦٧",
+    "12345678",
+    "/",
+    "//",
+    ";\n",
+    ";\n//",
+    "\n/",
+    "\n    ",
+    "   \n",
+    "\n\t \n",
+    "!\r\n",
+    "\u{2028}",
     "abcdefghijklmnop",
     "abcdefghijklmnopq",
     "0123456789abcdef0123456789abcdef",
@@ -136,17 +155,7 @@ pub(crate) fn vocabulary() -> impl Strategy<Value = Vocabulary> {
 }
 
 /// The compiled classes, unassigned code points taken for others.
-pub(crate) fn classes() -> ClassTable {
-    static CLASSES: OnceLock<ClassTable> = OnceLock::new();
-    CLASSES.get_or_init(|| ClassTable::with_rest(&[])).clone()
-}
-
-/// Where the pieces of the plain scanner start.
-pub(crate) fn plain_starts(text: &str, classes: &ClassTable) -> Vec<u32> {
-    let mut pieces = Pieces::new(text, classes);
-    let mut starts = Vec::new();
-    while let Some((start, _)) = pieces.next_piece().unwrap() {
-        starts.push(u32::try_from(start).unwrap());
-    }
-    starts
+pub(crate) fn classes() -> &'static ClassTable {
+    static CLASSES: ClassTable = ClassTable::unicode_14_and_others();
+    &CLASSES
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result, invalid, unsupported};
+use crate::split::Splitting;
 
 #[derive(Deserialize)]
 pub(crate) struct TokenizerJson<'a> {
@@ -51,8 +52,8 @@ pub(crate) struct BpeModel {
     pub(crate) merges: Merges,
 }
 
-/// The model, once everything around it is known not to change ids.
-pub(crate) fn covered_model(file: &TokenizerJson<'_>) -> Result<BpeModel> {
+/// The model and how texts are cut for it, once everything else is known not to change ids.
+pub(crate) fn covered_model(file: &TokenizerJson<'_>) -> Result<(BpeModel, Splitting)> {
     let unreadable = |error: serde_json::Error| invalid(format!("model: {error}"));
     let head: ModelHead = serde_json::from_str(file.model.get()).map_err(unreadable)?;
     match head.kind.as_deref() {
@@ -66,7 +67,7 @@ pub(crate) fn covered_model(file: &TokenizerJson<'_>) -> Result<BpeModel> {
     if let Some(normalizer) = present(file.normalizer.as_ref()) {
         return Err(unsupported(format!("it has a normalizer ({}; none is covered)", kind_of(normalizer))));
     }
-    check_pre_tokenizer(present(file.pre_tokenizer.as_ref()))?;
+    let splitting = Splitting::from_pre_tokenizer(file.pre_tokenizer.as_ref().unwrap_or(&Value::Null))?;
     if let Some(processor) = present(file.post_processor.as_ref()) {
         check_post_processor(processor)?;
     }
@@ -74,7 +75,7 @@ pub(crate) fn covered_model(file: &TokenizerJson<'_>) -> Result<BpeModel> {
     if let Some(token) = file.added_tokens.iter().find(|token| !token.special && !token.content.is_empty()) {
         return Err(unsupported(format!("it has the added token {:?}, which is not special", token.content)));
     }
-    Ok(model)
+    Ok((model, splitting))
 }
 
 fn check_model(model: &BpeModel) -> Result<()> {
@@ -97,22 +98,6 @@ fn check_model(model: &BpeModel) -> Result<()> {
         return Ok(());
     };
     Err(unsupported(reason))
-}
-
-fn check_pre_tokenizer(pre_tokenizer: Option<&Value>) -> Result<()> {
-    let expected = "only ByteLevel with add_prefix_space=false and use_regex=true is covered";
-    let Some(value) = pre_tokenizer else {
-        return Err(unsupported(format!("it has no pre_tokenizer ({expected})")));
-    };
-    // The defaults of `tokenizers` for what a file leaves out.
-    let flag = |name: &str| value.get(name).is_none_or(|flag| flag == &Value::Bool(true));
-    let found = match kind_of(value) {
-        "ByteLevel" if flag("add_prefix_space") => "ByteLevel with add_prefix_space=true",
-        "ByteLevel" if !flag("use_regex") => "ByteLevel with use_regex=false",
-        "ByteLevel" => return Ok(()),
-        other => other,
-    };
-    Err(unsupported(format!("its pre_tokenizer is {found} ({expected})")))
 }
 
 /// With `add_special_tokens=False` most processors leave ids alone; a template may repeat or drop the text.

@@ -1,25 +1,72 @@
-//! The class of a code point: letter (`\p{L}`), number (`\p{N}`), white space (`\s`) or other.
+//! The class of a code point, as far as patterns tell them apart: letters by case, marks, numbers, white space, others.
 //!
 //! The meaning is that of the installed Python package `tokenizers`. All its releases agree on what Unicode 14
-//! assigns, so that much is compiled in; the rest has to be asked for at run time (`ClassTable::with_rest`).
+//! assigns, so that much is compiled in. What later versions assign has to be asked for at run time, and only the
+//! code points that occur: a call that meets one says so (`UnicodeRestNeeded`), the caller finds all of them in its
+//! texts (`ClassTable::unassigned_in`), asks, hands the answer in (`ClassTable::learn`) and calls again.
 //! The standard library is no oracle: `char::is_alphabetic` is not `\p{L}`.
 
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::cancel::Cancel;
+use crate::error::Result;
 use crate::unicode_tables::UNICODE_14_RANGES;
 
-/// What the GPT-2 pattern tells apart.
+/// What the patterns tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Class {
-    /// `\p{L}`
+    /// `[\p{Lu}\p{Lt}]`
+    Upper,
+    /// `\p{Ll}`
+    Lower,
+    /// `[\p{Lm}\p{Lo}]`: a letter without case.
     Letter,
+    /// `\p{M}`
+    Mark,
     /// `\p{N}`
     Number,
     /// `\s`
     Space,
-    /// Anything else that is assigned: punctuation, marks, symbols, controls.
+    /// Anything else that is assigned: punctuation, symbols, controls.
     Other,
     /// Not assigned in Unicode 14, and not asked for yet.
     Unassigned,
+}
+
+impl Class {
+    const ALL: [Self; 8] = [
+        Self::Upper,
+        Self::Lower,
+        Self::Letter,
+        Self::Mark,
+        Self::Number,
+        Self::Space,
+        Self::Other,
+        Self::Unassigned,
+    ];
+
+    /// The class with this number, in the order above; `Other` past the end.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Other)
+    }
+
+    /// `\p{L}`
+    #[must_use]
+    #[inline]
+    pub fn is_letter(self) -> bool {
+        matches!(self, Self::Upper | Self::Lower | Self::Letter)
+    }
+
+    /// `[^\s\p{L}\p{N}]`, of what is known.
+    #[must_use]
+    #[inline]
+    pub fn is_sign(self) -> bool {
+        matches!(self, Self::Mark | Self::Other)
+    }
 }
 
 /// Ranges `(first, last, class)` of code points, `last` inclusive.
@@ -28,80 +75,133 @@ pub type ClassRange = (u32, u32, Class);
 const NUM_CODE_POINTS: usize = 0x11_0000;
 const BLOCK: usize = 256;
 const NUM_BLOCKS: usize = NUM_CODE_POINTS / BLOCK;
+/// Blocks of code points of more than one class; the compiler refuses a number that is too small.
+const MAX_BLOCKS: usize = 416;
 /// The first blocks are uniform, one for each class, in the order of `Class`.
-const UNIFORM: [[Class; BLOCK]; 5] = [
-    [Class::Letter; BLOCK],
-    [Class::Number; BLOCK],
-    [Class::Space; BLOCK],
-    [Class::Other; BLOCK],
-    [Class::Unassigned; BLOCK],
-];
+const UNIFORM: [[Class; BLOCK]; 8] = {
+    let mut blocks = [[Class::Other; BLOCK]; 8];
+    let mut number = 0;
+    while number < 8 {
+        blocks[number] = [Class::ALL[number]; BLOCK];
+        number += 1;
+    }
+    blocks
+};
 
-/// Two levels: a block number for each 256 code points, and the distinct blocks (about 60 KB in all).
+/// The compiled classes, and what was learned besides. Two levels: a block number for each 256 code points, and the
+/// distinct blocks (about 60 KB in all).
 ///
 /// ```text
-/// code point 0x4E2D ──► block_of[0x4E] = 17 ──► blocks[17][0x2D] = Letter
+/// code point 0x4E2D ──► block_of[0x4E] = 2 ──► blocks[2][0x2D] = Letter
 /// ```
-#[derive(Debug, Clone)]
+///
+/// Learning takes no lock, so a table is shared by threads, and a fork finds it whole.
+#[derive(Debug)]
 pub struct ClassTable {
-    block_of: Vec<u16>,
-    blocks: Vec<[Class; BLOCK]>,
+    /// What a code point is taken for that is neither compiled in nor learned.
+    unknown: Class,
+    /// A byte for each code point of the blocks that something was learned of: the class, plus one.
+    learned: OnceLock<Box<[OnceLock<Box<LearnedBlock>>]>>,
 }
+
+type LearnedBlock = [AtomicU8; BLOCK];
 
 impl ClassTable {
     /// The compiled table: what Unicode 14 assigns, everything else `Unassigned`.
     #[must_use]
-    pub fn unicode_14() -> Self {
-        let (block_of, blocks, num_blocks) = &COMPILED;
-        Self { block_of: block_of.to_vec(), blocks: blocks[..*num_blocks].to_vec() }
+    pub const fn unicode_14() -> Self {
+        Self { unknown: Class::Unassigned, learned: OnceLock::new() }
     }
 
-    /// The compiled table completed by ranges asked from outside: what neither has is `Other`.
-    /// Where both speak, the compiled one holds, so a call cannot change its mind half-way.
+    /// As above, everything else `Other`: for tests and measurements that ask nobody.
     #[must_use]
-    pub fn with_rest(rest: &[ClassRange]) -> Self {
-        let mut block_of = vec![Class::Other as u16; NUM_BLOCKS];
-        let mut blocks = UNIFORM.to_vec();
-        blocks.resize(UNIFORM.len() + NUM_BLOCKS, UNIFORM[0]);
-        let num_blocks = paint(&mut block_of, &mut blocks, UNIFORM.len(), rest);
-        let num_blocks = paint(&mut block_of, &mut blocks, num_blocks, UNICODE_14_RANGES);
-        blocks.truncate(num_blocks);
-        Self { block_of, blocks }
+    pub const fn unicode_14_and_others() -> Self {
+        Self { unknown: Class::Other, learned: OnceLock::new() }
     }
 
-    /// Give one code point its class, where the table has none.
-    pub(crate) fn learn(&mut self, code_point: u32, class: Class) {
-        if self.of(code_point) != Class::Unassigned {
-            return;
+    /// Give code points their classes, where the table has none. The first answer counts, so that a call cannot change
+    /// its mind half-way.
+    pub fn learn(&self, classes: &[(u32, Class)]) {
+        let blocks = self.learned.get_or_init(|| (0..NUM_BLOCKS).map(|_| OnceLock::new()).collect());
+        for &(code_point, class) in classes {
+            let (number, place) = (code_point as usize / BLOCK, code_point as usize % BLOCK);
+            if let Some(block) = blocks.get(number) {
+                let block = block.get_or_init(|| Box::new([const { AtomicU8::new(0) }; BLOCK]));
+                let answer = class as u8 + 1;
+                // Whether it was first does not matter to the one who asks.
+                let _ = block[place].compare_exchange(0, answer, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
-        let (number, place) = (code_point as usize / BLOCK, code_point as usize % BLOCK);
-        let block = self.block_of[number];
-        if self.block_of.iter().filter(|other| **other == block).count() > 1 {
-            // There are far fewer than 2^16 blocks of code points, and each gets one of its own at most once.
-            self.block_of[number] = u16::try_from(self.blocks.len()).unwrap_or(block);
-            self.blocks.push(self.blocks[usize::from(block)]);
+    }
+
+    /// The code points of some texts that have no class yet, each once.
+    #[must_use]
+    pub fn unassigned_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        for text in texts {
+            // Never cancelled.
+            let _ = self.add_unassigned(text, &mut found, &Cancel::default());
         }
-        self.blocks[usize::from(self.block_of[number])][place] = class;
+        found
+    }
+
+    /// Add those of one text. Nearly all of most texts is ASCII, and passed over.
+    pub(crate) fn add_unassigned(
+        &self,
+        text: &str,
+        found: &mut BTreeSet<u32>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        const STRIDE: usize = 1 << 7;
+        let text = text.as_bytes();
+        let mut start = 0;
+        while start < text.len() {
+            cancel.check()?;
+            let end = text.len().min(start + STRIDE);
+            if text[start..end].is_ascii() {
+                start = end;
+                continue;
+            }
+            // The last character may reach past the end, where the next stride then begins.
+            while start < end {
+                let (code_point, num_bytes) = decode(text, start);
+                if code_point >= 0x80 && self.of(code_point) == Class::Unassigned {
+                    found.insert(code_point);
+                }
+                start += num_bytes;
+            }
+        }
+        Ok(())
     }
 
     /// The class of one code point; past the end of Unicode it is `Other`.
     #[must_use]
     #[inline]
     pub fn of(&self, code_point: u32) -> Class {
-        let code_point = code_point as usize;
-        match self.block_of.get(code_point / BLOCK) {
-            Some(&block) => self.blocks[usize::from(block)][code_point % BLOCK],
-            None => Class::Other,
+        let (block_of, blocks, _) = &COMPILED;
+        let Some(&block) = block_of.get(code_point as usize / BLOCK) else { return Class::Other };
+        match blocks[usize::from(block)][code_point as usize % BLOCK] {
+            Class::Unassigned => self.of_the_rest(code_point as usize),
+            class => class,
+        }
+    }
+
+    #[cold]
+    fn of_the_rest(&self, code_point: usize) -> Class {
+        let block = self.learned.get().and_then(|blocks| blocks[code_point / BLOCK].get());
+        match block.map_or(0, |block| block[code_point % BLOCK].load(Ordering::Relaxed)) {
+            0 => self.unknown,
+            answer => Class::from_number(answer - 1),
         }
     }
 }
 
-type Levels = ([u16; NUM_BLOCKS], [[Class; BLOCK]; 384], usize);
+type Levels = ([u16; NUM_BLOCKS], [[Class; BLOCK]; MAX_BLOCKS], usize);
 
 /// Made by the compiler, so that nothing has to be built (or locked) at run time.
 static COMPILED: Levels = {
     let mut block_of = [Class::Unassigned as u16; NUM_BLOCKS];
-    let mut blocks = [UNIFORM[0]; 384];
+    let mut blocks = [UNIFORM[0]; MAX_BLOCKS];
     let mut uniform = 0;
     while uniform < UNIFORM.len() {
         blocks[uniform] = UNIFORM[uniform];
@@ -177,34 +277,38 @@ mod tests {
     #[test]
     fn the_compiled_table_has_what_unicode_14_assigns() {
         let table = ClassTable::unicode_14();
-        assert_eq!(count(&table, Class::Letter), 131_756);
+        let letters = [Class::Upper, Class::Lower, Class::Letter].map(|class| count(&table, class));
+        assert_eq!(letters.iter().sum::<usize>(), 131_756);
         assert_eq!(count(&table, Class::Number), 1_791);
         assert_eq!(count(&table, Class::Space), 25);
-        assert_eq!(table.of('é'.into()), Class::Letter);
+        assert_eq!(table.of('É'.into()), Class::Upper);
+        assert_eq!(table.of('ǅ'.into()), Class::Upper, "a title letter");
+        assert_eq!(table.of('é'.into()), Class::Lower);
+        assert_eq!(table.of('ʰ'.into()), Class::Letter, "a modifier letter");
+        assert_eq!(table.of('中'.into()), Class::Letter);
         assert_eq!(table.of('½'.into()), Class::Number);
-        assert_eq!(table.of('\u{301}'.into()), Class::Other, "a mark is no letter");
+        assert_eq!(table.of('\u{301}'.into()), Class::Mark, "a mark is no letter");
         assert_eq!(table.of(0x1c), Class::Other, "no white space here, though `str.isspace` says so");
         assert_eq!(table.of(0x1c8a), Class::Unassigned, "assigned in Unicode 16");
         assert_eq!(table.of(0x11_0000), Class::Other, "past the end of Unicode");
     }
 
     #[test]
-    fn the_rest_completes_the_table_and_changes_nothing_of_it() {
-        let table = ClassTable::with_rest(&[(0x1c8a, 0x1c8a, Class::Letter), (0x61, 0x61, Class::Number)]);
-        assert_eq!(table.of(0x1c8a), Class::Letter);
-        assert_eq!(table.of(0x61), Class::Letter);
-        assert_eq!(count(&table, Class::Unassigned), 0);
-        let compiled = ClassTable::unicode_14();
-        for code_point in 0..0x11_0000 {
+    fn what_is_learned_completes_the_table_and_changes_nothing_of_it() {
+        let table = ClassTable::unicode_14();
+        assert_eq!(table.unassigned_in(["a\u{1c8a}", "é", "\u{378}\u{1c8a}"]), [0x378, 0x1c8a].into());
+        table.learn(&[(0x1c8a, Class::Lower), (0x61, Class::Number), (u32::MAX, Class::Mark)]);
+        table.learn(&[(0x1c8a, Class::Other)]);
+        assert_eq!(table.of(0x1c8a), Class::Lower, "the first answer counts");
+        assert_eq!(table.of(0x61), Class::Lower);
+        assert_eq!(table.unassigned_in(["a\u{1c8a}"]), BTreeSet::new());
+        let (compiled, others) = (ClassTable::unicode_14(), ClassTable::unicode_14_and_others());
+        for code_point in (0..0x11_0000).filter(|&code_point| code_point != 0x1c8a) {
+            assert_eq!(table.of(code_point), compiled.of(code_point));
             let class = compiled.of(code_point);
-            assert!(class == Class::Unassigned || class == table.of(code_point));
+            let expected = if class == Class::Unassigned { Class::Other } else { class };
+            assert_eq!(others.of(code_point), expected);
         }
-    }
-
-    #[test]
-    fn a_range_past_the_end_of_unicode_does_no_harm() {
-        let table = ClassTable::with_rest(&[(0x10_ffff, u32::MAX - 1, Class::Letter), (5, 4, Class::Letter)]);
-        assert_eq!(table.of(0x10_ffff), Class::Letter);
     }
 
     #[test]

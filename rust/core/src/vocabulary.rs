@@ -1,6 +1,6 @@
-//! Read a `tokenizer.json` into ids, bytes and merges, and decide whether this engine covers it.
+//! Read a `tokenizer.json` into ids, bytes, merges and the way of splitting, and decide whether this engine covers it.
 //!
-//! Covered is byte-level BPE with the GPT-2 pattern and nothing around it that changes ids. Everything else is
+//! Covered is byte-level BPE with one of the patterns of `split::patterns` and nothing around it that changes ids. Everything else is
 //! `UnsupportedTokenizer` with a reason, never an approximation; what cannot be read at all is
 //! `InvalidTokenizer`.
 
@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::byte_alphabet::{byte_characters, token_bytes};
 use crate::error::{Error, Result, invalid, unsupported};
+use crate::split::Splitting;
 use crate::tokenizer_json::{self, AddedToken, BpeModel, TokenizerJson};
 
 /// Ids index arrays, so a hostile file with the one id 4,294,967,295 must not cost 100 GB.
@@ -24,12 +25,13 @@ pub struct Merge {
     pub merged: u32,
 }
 
-/// The vocabulary of a byte-level BPE model.
+/// The vocabulary of a byte-level BPE model, and how texts are cut for it.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
     byte_ids: [u32; 256],
     merges: Vec<Merge>,
     tokens: Vec<Option<Box<[u8]>>>,
+    splitting: Splitting,
 }
 
 impl Vocabulary {
@@ -37,11 +39,11 @@ impl Vocabulary {
     pub fn from_json(json: &str) -> Result<Self> {
         let file: TokenizerJson<'_> =
             serde_json::from_str(json).map_err(|error| invalid(format!("{error}")))?;
-        let model = tokenizer_json::covered_model(&file)?;
-        Self::from_model(model, &file.added_tokens)
+        let (model, splitting) = tokenizer_json::covered_model(&file)?;
+        Self::from_model(model, splitting, &file.added_tokens)
     }
 
-    fn from_model(model: BpeModel, added_tokens: &[AddedToken]) -> Result<Self> {
+    fn from_model(model: BpeModel, splitting: Splitting, added_tokens: &[AddedToken]) -> Result<Self> {
         let BpeModel { vocab, merges, .. } = model;
         refuse_shared_ids(&vocab)?;
         let byte_ids = byte_ids(&vocab)?;
@@ -61,7 +63,7 @@ impl Vocabulary {
             })
             .collect::<Result<Vec<_>>>()?;
         let tokens = token_table(&vocab, added_tokens)?;
-        Ok(Self { byte_ids, merges, tokens })
+        Ok(Self { byte_ids, merges, tokens, splitting })
     }
 
     /// A vocabulary of the 256 bytes (byte b has id b) and the given merges (merge k makes id 256 + k): for
@@ -82,7 +84,20 @@ impl Vocabulary {
             tokens.push(Some(joined.into_boxed_slice()));
             merges.push(Merge { left, right, merged });
         }
-        Ok(Self { byte_ids: std::array::from_fn(|byte| u32::try_from(byte).unwrap_or(0)), merges, tokens })
+        let byte_ids = std::array::from_fn(|byte| u32::try_from(byte).unwrap_or(0));
+        Ok(Self { byte_ids, merges, tokens, splitting: Splitting::Gpt2 })
+    }
+
+    /// The same vocabulary for texts that are cut otherwise: for tests and benches.
+    #[must_use]
+    pub fn with_splitting(self, splitting: Splitting) -> Self {
+        Self { splitting, ..self }
+    }
+
+    /// How texts are cut into pieces.
+    #[must_use]
+    pub fn splitting(&self) -> Splitting {
+        self.splitting
     }
 
     /// The id of each single byte.

@@ -6,7 +6,9 @@ use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::Merger;
 use crate::piece_table::{BATCH, PieceTable};
-use crate::split::boundaries::{Boundaries, SEGMENT, Starts};
+use crate::split::Splitting;
+use crate::split::boundaries::{Boundaries, SEGMENT};
+use crate::split::starts::Starts;
 use crate::unicode::ClassTable;
 
 /// Positions have 32 bits. Longer texts are cut by the encoder.
@@ -23,10 +25,10 @@ pub struct Worker<I> {
 
 impl<I: TokenId> Worker<I> {
     /// A worker with tables of at most `capacity_bytes`.
-    pub(crate) fn new(instructions: Instructions, capacity_bytes: usize) -> Self {
+    pub(crate) fn new(splitting: Splitting, instructions: Instructions, capacity_bytes: usize) -> Self {
         Self {
             instructions,
-            boundaries: Boundaries::default(),
+            boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             table: PieceTable::with_capacity_bytes(instructions, capacity_bytes),
         }

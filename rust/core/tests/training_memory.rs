@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gristmill_core::Error;
+use gristmill_core::split::Splitting;
 use gristmill_core::training::{BpeTrainer, TrainingOptions};
 
 /// Counts the bytes that are out, and the most there ever were.
@@ -66,7 +67,7 @@ fn train(texts: &[String], num_threads: usize, limit: Option<u64>) -> (Result<us
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let before = OUT.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
-    let mut trainer = BpeTrainer::new(limit);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, limit);
     let options = TrainingOptions {
         vocab_size: 6000,
         min_frequency: 0,

@@ -179,8 +179,9 @@ fn push_texts_as<I: ArrayId>(
     let to_python = |error| to_python(py, &error);
     fitting::<I>(i64::from(encoder.vocabulary().max_token_id())).map_err(to_python)?;
     let num_bytes: Vec<i64> = texts.iter().map(|text| signed(text.len() as u64)).collect();
-    let batch =
-        without_gil(py, encoder, |interrupted| encoder.encode_batch::<I>(texts, num_threads, interrupted))?;
+    let batch = without_gil(py, encoder, texts, |interrupted| {
+        encoder.encode_batch::<I>(texts, num_threads, interrupted)
+    })?;
     match typed(&mut slf.borrow_mut().0) {
         Some(packer) => packer.push_documents(&batch.ids, &batch.offsets, &num_bytes).map_err(to_python),
         None => Ok(()), // the caller chose by the type, which never changes

@@ -1,7 +1,7 @@
 //! Calls of the core without the GIL.
 
 use gristmill_core::encoder::Encoder;
-use gristmill_core::unicode::{Class, ClassRange};
+use gristmill_core::unicode::Class;
 use gristmill_core::{Error, Result};
 use pyo3::prelude::*;
 
@@ -10,16 +10,22 @@ use crate::errors::to_python;
 /// Run `work` without the GIL. It gets the question "interrupted?", which takes the GIL for a moment and lets
 /// Python's signal handlers run; what they raise (`KeyboardInterrupt`) ends the call.
 ///
-/// At the first code point that Unicode 14 does not assign, the installed `tokenizers` is asked and the work is
-/// done again: the core leaves nothing half done behind. That happens once per encoder.
+/// At the first code point that Unicode 14 does not assign, the installed `tokenizers` is asked for all of them that
+/// `texts` have, and the work is done again: the core leaves nothing half done behind.
 pub(crate) fn without_gil<R: Send>(
     py: Python<'_>,
     encoder: &Encoder,
+    texts: &[&str],
     mut work: impl FnMut(&mut dyn FnMut() -> bool) -> Result<R> + Send,
 ) -> PyResult<R> {
     loop {
         match interruptible(py, &mut work)? {
-            Err(Error::UnicodeRestNeeded { .. }) => encoder.set_unicode_rest(&class_ranges(py)?),
+            Err(Error::UnicodeRestNeeded { code_point }) => {
+                // What met it may be made of a text, and not in it.
+                let mut unassigned = py.detach(|| encoder.classes().unassigned_in(texts.iter().copied()));
+                unassigned.insert(code_point);
+                encoder.learn_classes(&classes_of(py, &Vec::from_iter(unassigned))?);
+            }
             result => return result.map_err(|error| to_python(py, &error)),
         }
     }
@@ -43,26 +49,9 @@ pub(crate) fn interruptible<R: Send>(
     raised.map_or(Ok(result), Err)
 }
 
-/// The classes of all code points, from the installed `tokenizers`.
-pub(crate) fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
-    let ranges: Vec<(u32, u32, u8)> =
-        py.import("gristmill._unicode")?.getattr("class_ranges")?.call0()?.extract()?;
-    Ok(ranges.into_iter().map(|(first, last, number)| (first, last, class(number))).collect())
-}
-
 /// The classes of some code points, from the installed `tokenizers`.
 pub(crate) fn classes_of(py: Python<'_>, code_points: &[u32]) -> PyResult<Vec<(u32, Class)>> {
     let numbers: Vec<u8> =
         py.import("gristmill._unicode")?.getattr("classes_of")?.call1((code_points.to_vec(),))?.extract()?;
-    Ok(code_points.iter().copied().zip(numbers.into_iter().map(class)).collect())
-}
-
-/// The numbers of `gristmill._unicode`.
-fn class(number: u8) -> Class {
-    match number {
-        0 => Class::Letter,
-        1 => Class::Number,
-        2 => Class::Space,
-        _ => Class::Other,
-    }
+    Ok(code_points.iter().copied().zip(numbers.into_iter().map(Class::from_number)).collect())
 }

@@ -32,7 +32,7 @@ impl Encoder {
     ) -> PyResult<Bound<'py, PyAny>> {
         // One text needs no batch around it, unless it is long enough to be interrupted.
         let ids = if text.len() <= SHORT_TEXT {
-            without_gil(py, &self.core, |_| {
+            without_gil(py, &self.core, &[text], |_| {
                 let mut scratch = self.core.take_scratch(1);
                 let mut ids: Vec<I> = Vec::with_capacity(text.len() / 3 + 1);
                 let result = self.core.encode_into(text, &mut scratch, &mut ids, &Cancel::default());
@@ -40,8 +40,10 @@ impl Encoder {
                 result.map(|()| ids)
             })?
         } else {
-            without_gil(py, &self.core, |interrupted| self.core.encode_batch::<I>(&[text], 1, interrupted))?
-                .ids
+            without_gil(py, &self.core, &[text], |interrupted| {
+                self.core.encode_batch::<I>(&[text], 1, interrupted)
+            })?
+            .ids
         };
         Ok(PyArray1::from_vec(py, ids).into_any())
     }
@@ -52,7 +54,7 @@ impl Encoder {
         texts: texts::Texts<'_>,
         num_threads: usize,
     ) -> PyResult<Batch<'py>> {
-        let encoded = without_gil(py, &self.core, |interrupted| {
+        let encoded = without_gil(py, &self.core, &texts.good, |interrupted| {
             self.core.encode_batch::<I>(&texts.good, num_threads, interrupted)
         })?;
         let ids = PyArray1::from_vec(py, encoded.ids).into_any();
@@ -96,6 +98,12 @@ impl Encoder {
             let narrow = core.vocabulary().max_token_id() <= <u16 as TokenId>::MAX;
             Ok(Self { core, narrow })
         })
+    }
+
+    /// The name of the pattern that cuts texts into pieces.
+    #[getter]
+    fn pattern(&self) -> &'static str {
+        self.core.vocabulary().splitting().name()
     }
 
     /// uint16 where the largest id fits, else uint32.

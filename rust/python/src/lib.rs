@@ -72,6 +72,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<metrics::MetricCounters>()?;
     module.add_class::<trainer::BpeTrainer>()?;
     module.add_function(wrap_pyfunction!(check_texts, module)?)?;
+    module.add_function(wrap_pyfunction!(trainer::pattern_of, module)?)?;
+    module.add_function(wrap_pyfunction!(trainer::pattern_regex, module)?)?;
     module.add_function(wrap_pyfunction!(permutation, module)?)?;
     module.add_function(wrap_pyfunction!(derive_seed, module)?)
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{IdArray, contiguous, integer_array, integers};
-use crate::calls::{class_ranges, without_gil};
+use crate::calls::{classes_of, without_gil};
 use crate::encoder::Encoder;
 use crate::errors::{guard, to_python};
 use crate::texts;
@@ -93,7 +93,7 @@ impl MetricCounters {
             // merged at the end.
             let empty = core::MetricCounters::new(slf.borrow().core.options().clone());
             let mut counters = std::mem::replace(&mut slf.borrow_mut().core, empty);
-            let result = without_gil(py, encoder, |interrupted| {
+            let result = without_gil(py, encoder, &texts.good, |interrupted| {
                 counters.add_texts(encoder, &texts.good, &facts, num_threads, interrupted)
             });
             let mut meter = slf.borrow_mut();
@@ -219,8 +219,10 @@ impl MetricCounters {
     ) -> PyResult<R> {
         loop {
             match work(&mut self.core, &self.classes) {
-                Err(Error::UnicodeRestNeeded { .. }) => {
-                    self.classes = ClassTable::with_rest(&class_ranges(py)?);
+                Err(Error::UnicodeRestNeeded { code_point }) => {
+                    // Its neighbours too, which are of the same script: the texts are not at hand here.
+                    let neighbours: Vec<u32> = (code_point & !0xff..=code_point | 0xff).collect();
+                    self.classes.learn(&classes_of(py, &neighbours)?);
                 }
                 result => return result.map_err(|error| to_python(py, &error)),
             }

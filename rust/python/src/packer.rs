@@ -263,7 +263,7 @@ fn push_texts_as<I: TokenId>(
     else {
         return Ok(()); // the caller chose by the type, which never changes
     };
-    let batch = without_gil(py, encoder, |interrupted| {
+    let batch = without_gil(py, encoder, texts, |interrupted| {
         encoder.encode_joined(head.clone(), texts, eos, num_threads, interrupted)
     })?;
     match typed(&mut slf.borrow_mut().0) {

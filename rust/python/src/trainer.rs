@@ -1,5 +1,6 @@
 //! `BpeTrainer`: counts the pieces of texts, then learns merges.
 
+use gristmill_core::split::Splitting;
 use gristmill_core::training as core;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
@@ -9,18 +10,36 @@ use crate::calls::{classes_of, interruptible};
 use crate::errors::{guard, to_python};
 use crate::texts;
 
-/// Trains a byte-level BPE with the GPT-2 pattern, as `BpeTrainer` of `tokenizers` would.
+/// Trains a byte-level BPE with one of the known patterns, as `BpeTrainer` of `tokenizers` would.
 #[pyclass(module = "gristmill._native")]
 pub(crate) struct BpeTrainer(core::BpeTrainer);
+
+/// The name of the pattern that a `pre_tokenizer` of a `tokenizer.json` cuts texts by.
+#[pyfunction]
+pub(crate) fn pattern_of(py: Python<'_>, pre_tokenizer: &str) -> PyResult<&'static str> {
+    Ok(splitting(py, pre_tokenizer)?.name())
+}
+
+/// The regex of the pattern of that name, None where there is none.
+#[pyfunction]
+pub(crate) fn pattern_regex(name: &str) -> Option<&'static str> {
+    Splitting::all().into_iter().find(|splitting| splitting.name() == name).map(Splitting::regex)
+}
+
+fn splitting(py: Python<'_>, pre_tokenizer: &str) -> PyResult<Splitting> {
+    Splitting::from_pre_tokenizer_json(pre_tokenizer).map_err(|error| to_python(py, &error))
+}
 
 type Model<'py> = (Vec<String>, Bound<'py, PyArray2<u32>>);
 
 #[pymethods]
 impl BpeTrainer {
+    /// `pre_tokenizer` is that of a `tokenizer.json`; the pattern of GPT-2 by default.
     #[new]
-    #[pyo3(signature = (max_memory=None))]
-    fn new(max_memory: Option<u64>) -> Self {
-        Self(core::BpeTrainer::new(max_memory))
+    #[pyo3(signature = (max_memory=None, pre_tokenizer=None))]
+    fn new(py: Python<'_>, max_memory: Option<u64>, pre_tokenizer: Option<&str>) -> PyResult<Self> {
+        let splitting = pre_tokenizer.map_or(Ok(Splitting::Gpt2), |json| splitting(py, json))?;
+        Ok(Self(core::BpeTrainer::new(splitting, max_memory)))
     }
 
     /// Count the pieces of texts; returns the bad ones that were left out.

@@ -18,6 +18,12 @@ fn encoder() -> Encoder {
     Encoder::new(Vocabulary::from_merges(&pairs).unwrap())
 }
 
+/// Unassigned code points are others to it.
+fn with_all_classes(mut encoder: Encoder) -> Encoder {
+    encoder.take_the_rest_for_others();
+    encoder
+}
+
 fn encode(encoder: &Encoder, text: &str) -> Result<Vec<u16>> {
     let mut ids = Vec::new();
     encoder.encode_into(text, &mut encoder.take_scratch(1), &mut ids, &Cancel::default())?;
@@ -39,10 +45,10 @@ fn what_unicode_14_lacks_is_asked_for_once() {
     assert_eq!(encode(&encoder, text), Err(Error::UnicodeRestNeeded { code_point: 0x1c8a }));
     let batch = encoder.encode_batch::<u16>(&["a", text], 2, &mut || false);
     assert_eq!(batch, Err(Error::UnicodeRestNeeded { code_point: 0x1c8a }));
-    encoder.set_unicode_rest(&[(0x1c8a, 0x1c8a, Class::Letter)]);
+    encoder.learn_classes(&[(0x1c8a, Class::Letter)]);
     let ids = encode(&encoder, text).unwrap();
     assert_eq!(encoder.vocabulary().decode(ids.iter().map(|&id| id.into())).unwrap(), text.as_bytes());
-    encoder.set_unicode_rest(&[]);
+    encoder.learn_classes(&[(0x1c8a, Class::Other)]);
     assert_eq!(encoder.classes().of(0x1c8a), Class::Letter, "the first answer counts");
 }
 
@@ -82,7 +88,7 @@ proptest! {
     #[test]
     fn decoding_gives_the_text_back(texts in proptest::collection::vec(crate::split::tests::text(), 0..6)) {
         let encoder = encoder();
-        encoder.set_unicode_rest(&[]);
+        let encoder = with_all_classes(encoder);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let batch = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
         for (text, bounds) in texts.iter().zip(batch.offsets.windows(2)) {

@@ -1,14 +1,14 @@
 //! The fast road beside the plain one.
 
 use super::*;
-use crate::testing::{classes, text, vocabulary};
+use crate::testing::{text, vocabulary};
 use proptest::prelude::*;
 
 /// Tables so small that most pieces are thrown out again.
 const TINY: usize = 1 << 12;
 
-fn with_all_classes(encoder: Encoder) -> Encoder {
-    encoder.all_classes.get_or_init(classes);
+fn with_all_classes(mut encoder: Encoder) -> Encoder {
+    encoder.take_the_rest_for_others();
     encoder
 }
 

@@ -30,8 +30,8 @@ fn encoders() -> &'static [Encoder] {
     ENCODERS.get_or_init(|| {
         let make = |instructions| {
             let options = EncoderOptions { instructions, ..EncoderOptions::default() };
-            let encoder = Encoder::with_options(vocabulary(), options);
-            encoder.set_unicode_rest(&[]);
+            let mut encoder = Encoder::with_options(vocabulary(), options);
+            encoder.take_the_rest_for_others();
             encoder
         };
         Instructions::available().into_iter().map(make).collect()
@@ -63,7 +63,7 @@ fn counters(encoder: &Encoder, texts: &[&str], num_threads: usize) -> MetricCoun
 
 /// Straight from the definitions: for each place (byte or character) the word it is in, then sets.
 fn count_words(text: &str, spans: &[(usize, usize)], rule: WordRule, unit: fn(char) -> usize) -> [u64; 3] {
-    let table = ClassTable::with_rest(&[]);
+    let table = ClassTable::unicode_14_and_others();
     let of_rule = |character: char| match rule {
         WordRule::Whitespace => table.of(character.into()) != Class::Space,
         WordRule::Identifiers => character == '_' || words::is_word_character(character.into(), &table),
@@ -95,7 +95,7 @@ fn count_words(text: &str, spans: &[(usize, usize)], rule: WordRule, unit: fn(ch
 }
 
 fn check(row: &Row, text: &str, spans: &[(usize, usize)], unit: fn(char) -> usize) {
-    let table = ClassTable::with_rest(&[]);
+    let table = ClassTable::unicode_14_and_others();
     let is_blank = |line: &&str| line.chars().all(|character| table.of(character.into()) == Class::Space);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     assert_eq!(row[DOCUMENTS], 1);
@@ -222,14 +222,14 @@ proptest! {
         prop_assert_eq!(all[0].token_counts(), counted);
         // The samples hold every distinct word.
         for (rule, sample) in SAMPLED_RULES.into_iter().zip(all[0].type_samples()) {
-            let table = ClassTable::with_rest(&[]);
+            let table = ClassTable::unicode_14_and_others();
             let expected: BTreeSet<&str> = words::words(&text, rule, &table).map(|word| &text[word.bytes]).collect();
             let found: BTreeSet<&str> = sample.words().filter_map(|(_, word)| word).collect();
             prop_assert_eq!(found, expected.iter().copied().filter(|word| word.len() <= 256).collect::<BTreeSet<_>>());
             prop_assert_eq!(sample.words().len(), expected.len());
         }
         // With noise: words of the noised text, tokens, and edits by the table of the textbook.
-        let table = ClassTable::with_rest(&[]);
+        let table = ClassTable::unicode_14_and_others();
         for source in options().noise_sources() {
             let mut noised = Noised::default();
             source.apply(&text, document_hash(text.as_bytes()), &table, &mut noised);
@@ -272,7 +272,7 @@ proptest! {
         let ids = vec![3; spans.len()];
         let mut counters = MetricCounters::new(MetricOptions::new(4));
         let document = EncodedDocument { text: &text, ids: &ids, spans: &spans, noised: &[] };
-        counters.add_encoded(&[document], &[DocumentFacts::default()], &ClassTable::with_rest(&[])).unwrap();
+        counters.add_encoded(&[document], &[DocumentFacts::default()], &ClassTable::unicode_14_and_others()).unwrap();
         check(&counters.totals(), &text, &spans, |_| 1);
     }
 

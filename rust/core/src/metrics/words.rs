@@ -34,7 +34,7 @@ impl WordRule {
 /// `\p{L}`
 #[inline]
 pub(crate) fn is_letter(class: Class) -> bool {
-    class == Class::Letter
+    class.is_letter()
 }
 
 /// `\p{M}`

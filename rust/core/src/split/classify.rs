@@ -6,14 +6,16 @@
 //! number       .  .  .  .  .  .  .  .  .  .  1  1  .  .  .
 //! white        .  .  .  .  .  1  .  .  .  1  .  .  1  .  .
 //! blank        .  .  .  .  .  1  .  .  .  1  .  .  .  .  .    the byte 0x20, the only one that joins a word
-//! other        .  .  .  1  .  .  .  .  .  .  .  .  .  .  .
+//! other        .  .  .  1  .  .  .  .  .  .  .  .  .  .  .    marks too, which the newer patterns tell apart
 //! apostrophe   .  .  .  1  .  .  .  .  .  .  .  .  .  .  .
 //!              bit 0 ──►                                      bit i is byte i of the block
 //! ```
 //!
+//! Case, marks, newlines, slashes and inner bytes of characters are told apart for the patterns that need them.
 //! A character of several bytes sets its class on all of them, so that inside a character the class never changes.
 //! The plain form, `block_portable`, says what the masks mean; the other two differ in the ASCII part alone.
 
+use super::rows::Masks;
 use crate::instructions::{Instructions, Level};
 use crate::unicode::{Class, ClassTable, decode};
 
@@ -29,7 +31,7 @@ pub(crate) struct BlockMasks {
     pub(crate) number: u64,
     /// `\s`
     pub(crate) white: u64,
-    /// None of these.
+    /// None of these, marks included.
     pub(crate) other: u64,
     /// The byte 0x20.
     pub(crate) blank: u64,
@@ -40,13 +42,26 @@ pub(crate) struct BlockMasks {
     /// First bytes of longer white space that is followed by something else than white space: a piece starts
     /// there, which arithmetic on bytes would place at the last byte.
     pub(crate) white_last: u64,
+    // From here on for patterns that need more than GPT-2's, else 0.
+    /// `[\p{Lu}\p{Lt}]`
+    pub(crate) upper: u64,
+    /// `\p{Ll}`
+    pub(crate) lower: u64,
+    /// `\p{M}`
+    pub(crate) mark: u64,
+    /// `[\r\n]`
+    pub(crate) newline: u64,
+    /// The byte 0x2f.
+    pub(crate) slash: u64,
+    /// Bytes of a character after its first one.
+    pub(crate) inner: u64,
 }
 
 /// Masks of the 64 bytes of `text` from `start` on (fewer at its end; `start < text.len()`).
 ///
 /// The first code point that has no class yet is noted in `unassigned`, and taken for `Other`.
 #[inline]
-pub(crate) fn classify_block(
+pub(crate) fn classify_block<M: Masks>(
     instructions: Instructions,
     text: &[u8],
     start: usize,
@@ -62,13 +77,13 @@ pub(crate) fn classify_block(
         (&padded, (1 << rest.len()) - 1)
     };
     let ascii = match instructions.level() {
-        Level::Portable => ascii_portable(block),
+        Level::Portable => ascii_portable::<M>(block),
         // SAFETY: a level exists only where the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { ascii_avx2(block) },
+        Level::Avx2 => unsafe { ascii_avx2::<M>(block) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { ascii_avx512(block) },
+        Level::Avx512 => unsafe { ascii_avx512::<M>(block) },
     };
     let mut masks = BlockMasks {
         letter: ascii.letter & inside,
@@ -79,6 +94,13 @@ pub(crate) fn classify_block(
         white_ascii: ascii.white & inside,
         ..BlockMasks::default()
     };
+    if M::MORE {
+        masks.upper = ascii.upper & inside;
+        masks.lower = ascii.letter & !ascii.upper & inside;
+        masks.newline = ascii.newline & inside;
+        masks.slash = ascii.slash & inside;
+        masks.inner = ascii.inner & inside;
+    }
     if ascii.long != 0 {
         add_long_characters(&mut masks, ascii.long, text, start, classes, unassigned);
     }
@@ -96,9 +118,15 @@ struct AsciiMasks {
     apostrophe: u64,
     /// Bytes of characters longer than one byte.
     long: u64,
+    // For the patterns that need more.
+    upper: u64,
+    newline: u64,
+    slash: u64,
+    /// Bytes 0x80 to 0xbf.
+    inner: u64,
 }
 
-fn ascii_portable(block: &[u8; BLOCK]) -> AsciiMasks {
+fn ascii_portable<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
     let mut masks = AsciiMasks::default();
     for (i, &byte) in block.iter().enumerate() {
         let bit = |is: bool| u64::from(is) << i;
@@ -109,6 +137,12 @@ fn ascii_portable(block: &[u8; BLOCK]) -> AsciiMasks {
         masks.blank |= bit(byte == b' ');
         masks.apostrophe |= bit(byte == b'\'');
         masks.long |= bit(byte >= 0x80);
+        if M::MORE {
+            masks.upper |= bit(byte.wrapping_sub(b'A') < 26);
+            masks.newline |= bit(byte == b'\n' || byte == b'\r');
+            masks.slash |= bit(byte == b'/');
+            masks.inner |= bit(is_continuation(byte));
+        }
     }
     masks
 }
@@ -117,10 +151,10 @@ fn ascii_portable(block: &[u8; BLOCK]) -> AsciiMasks {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
-fn ascii_avx2(block: &[u8; BLOCK]) -> AsciiMasks {
+fn ascii_avx2<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
     use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
-        _mm256_or_si256, _mm256_set1_epi8, _mm256_sub_epi8,
+        __m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_min_epu8,
+        _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_sub_epi8,
     };
     let mut masks = AsciiMasks::default();
     for half in 0..2 {
@@ -139,6 +173,13 @@ fn ascii_avx2(block: &[u8; BLOCK]) -> AsciiMasks {
         masks.blank |= mask(blank);
         masks.apostrophe |= mask(_mm256_cmpeq_epi8(bytes, splat(b'\'')));
         masks.long |= mask(bytes);
+        if M::MORE {
+            let is = |byte: u8| _mm256_cmpeq_epi8(bytes, splat(byte));
+            masks.upper |= mask(within(bytes, b'A', 26));
+            masks.newline |= mask(_mm256_or_si256(is(b'\n'), is(b'\r')));
+            masks.slash |= mask(is(b'/'));
+            masks.inner |= mask(_mm256_cmpgt_epi8(splat(0xc0), bytes)); // signed: 0x80 to 0xbf are the least
+        }
     }
     masks
 }
@@ -146,10 +187,10 @@ fn ascii_avx2(block: &[u8; BLOCK]) -> AsciiMasks {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
-fn ascii_avx512(block: &[u8; BLOCK]) -> AsciiMasks {
+fn ascii_avx512<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
     use std::arch::x86_64::{
-        __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512, _mm512_movepi8_mask,
-        _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8,
+        __m512i, _mm512_cmpeq_epi8_mask, _mm512_cmplt_epi8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512,
+        _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8,
     };
     // SAFETY: the block has 64 bytes; the load asks for no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast::<__m512i>()) };
@@ -158,14 +199,23 @@ fn ascii_avx512(block: &[u8; BLOCK]) -> AsciiMasks {
         _mm512_cmplt_epu8_mask(_mm512_sub_epi8(bytes, splat(first)), splat(count))
     };
     let blank = _mm512_cmpeq_epi8_mask(bytes, splat(b' '));
-    AsciiMasks {
+    let mut masks = AsciiMasks {
         letter: within(_mm512_or_si512(bytes, splat(0x20)), b'a', 26),
         number: within(bytes, b'0', 10),
         white: blank | within(bytes, b'\t', 5),
         blank,
         apostrophe: _mm512_cmpeq_epi8_mask(bytes, splat(b'\'')),
         long: _mm512_movepi8_mask(bytes),
+        ..AsciiMasks::default()
+    };
+    if M::MORE {
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, splat(byte));
+        masks.upper = within(bytes, b'A', 26);
+        masks.newline = is(b'\n') | is(b'\r');
+        masks.slash = is(b'/');
+        masks.inner = _mm512_cmplt_epi8_mask(bytes, splat(0xc0)); // signed: 0x80 to 0xbf are the least
     }
+    masks
 }
 
 /// Adds the characters of more than one byte. One that began in the block before is found by going back to its
@@ -191,7 +241,16 @@ fn add_long_characters(
         let bits = (u64::MAX >> (BLOCK - (end_bit - first_bit))) << first_bit;
         long &= !bits;
         match classes.of(code_point) {
+            Class::Upper => {
+                masks.letter |= bits;
+                masks.upper |= bits;
+            }
+            Class::Lower => {
+                masks.letter |= bits;
+                masks.lower |= bits;
+            }
             Class::Letter => masks.letter |= bits,
+            Class::Mark => masks.mark |= bits,
             Class::Number => masks.number |= bits,
             Class::Other => {}
             Class::Space => {
@@ -216,6 +275,7 @@ fn is_continuation(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::split::cl100k::Cl100kMasks;
     use crate::testing::{classes, text};
     use proptest::prelude::*;
 
@@ -227,7 +287,7 @@ mod tests {
             for start in (0..text.len()).step_by(BLOCK) {
                 let mut masks = Vec::new();
                 for instructions in Instructions::available() {
-                    masks.push(classify_block(instructions, text.as_bytes(), start, &classes, &mut None));
+                    masks.push(classify_block::<Cl100kMasks>(instructions, text.as_bytes(), start, classes, &mut None));
                 }
                 prop_assert!(masks.windows(2).all(|pair| pair[0] == pair[1]));
                 for (position, character) in text.char_indices() {
@@ -235,10 +295,16 @@ mod tests {
                     for byte in position..position + character.len_utf8() {
                         let Some(bit) = byte.checked_sub(start).filter(|bit| *bit < BLOCK) else { continue };
                         let is = |mask: u64| mask >> bit & 1 == 1;
-                        prop_assert_eq!(is(masks[0].letter), class == Class::Letter);
+                        prop_assert_eq!(is(masks[0].letter), class.is_letter());
+                        prop_assert_eq!(is(masks[0].upper), class == Class::Upper);
+                        prop_assert_eq!(is(masks[0].lower), class == Class::Lower);
+                        prop_assert_eq!(is(masks[0].mark), class == Class::Mark);
+                        prop_assert_eq!(is(masks[0].newline), character == '\n' || character == '\r');
+                        prop_assert_eq!(is(masks[0].slash), character == '/');
+                        prop_assert_eq!(is(masks[0].inner), byte != position);
                         prop_assert_eq!(is(masks[0].number), class == Class::Number);
                         prop_assert_eq!(is(masks[0].white), class == Class::Space);
-                        prop_assert_eq!(is(masks[0].other), class == Class::Other);
+                        prop_assert_eq!(is(masks[0].other), class.is_sign());
                         prop_assert_eq!(is(masks[0].blank), character == ' ');
                         prop_assert_eq!(is(masks[0].apostrophe), character == '\'');
                     }

@@ -17,8 +17,9 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::huge_pages::{Plain, ZeroedArray, prefetch};
 use crate::instructions::Instructions;
-use crate::split::Pieces;
-use crate::split::boundaries::{Boundaries, Starts};
+use crate::split::boundaries::Boundaries;
+use crate::split::starts::Starts;
+use crate::split::{Pieces, Splitting};
 use crate::unicode::ClassTable;
 use crate::worker::MAX_TEXT;
 
@@ -34,6 +35,7 @@ const FIRST_SLOTS: usize = 1 << 10;
 /// The distinct pieces seen by one thread and their counts.
 #[derive(Debug)]
 pub(crate) struct PieceCounts {
+    splitting: Splitting,
     /// Open addressing, linear probing; a power of two, at most five eighths full. Common pieces come early, so they
     /// lie where their hash says, and the memory is worth more than the few steps of the rare ones.
     slots: ZeroedArray<Slot>,
@@ -70,24 +72,29 @@ struct Splitter {
     batch: Batch,
 }
 
-impl Default for Splitter {
-    fn default() -> Self {
+impl Splitter {
+    fn new(splitting: Splitting) -> Self {
         Self {
             instructions: Instructions::fastest(),
-            boundaries: Boundaries::default(),
+            boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             batch: Batch { keys: [EMPTY; BATCH], hashes: [0; BATCH] },
         }
     }
 }
 
-impl Default for PieceCounts {
-    fn default() -> Self {
-        Self { slots: ZeroedArray::new(0), num_short: 0, long: FxHashMap::default(), splitter: None }
-    }
-}
-
 impl PieceCounts {
+    /// Counts of the pieces of texts that are cut in this way.
+    pub(crate) fn new(splitting: Splitting) -> Self {
+        Self {
+            splitting,
+            slots: ZeroedArray::new(0),
+            num_short: 0,
+            long: FxHashMap::default(),
+            splitter: None,
+        }
+    }
+
     /// Count the pieces of `text`; returns how many there are.
     pub(crate) fn add_text(
         &mut self,
@@ -103,7 +110,7 @@ impl PieceCounts {
             return Ok(0);
         }
         let text = text.as_bytes();
-        let mut splitter = self.splitter.take().unwrap_or_default();
+        let mut splitter = self.splitter.take().unwrap_or_else(|| Box::new(Splitter::new(self.splitting)));
         let Splitter { instructions, boundaries, starts, batch } = &mut *splitter;
         starts.clear();
         boundaries.restart(*instructions, text, classes)?;
@@ -159,7 +166,7 @@ impl PieceCounts {
         cancel: &Cancel,
     ) -> Result<u64> {
         let mut num_pieces = 0;
-        let mut pieces = Pieces::new(text, classes);
+        let mut pieces = Pieces::new(self.splitting, text, classes);
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
             self.add(&text.as_bytes()[start..end], 1, budget, cancel)?;

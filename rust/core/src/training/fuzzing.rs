@@ -4,7 +4,7 @@
 
 use super::position::Position;
 use super::{Arena, BpeTrainer, Budget, Cancel, Limits, Merger, Progress, Result, Tokens};
-use super::{Trained, TrainingOptions, reference};
+use super::{PieceCounts, Splitting, Trained, TrainingOptions, reference};
 use crate::unicode::ClassTable;
 
 /// What training means.
@@ -13,24 +13,19 @@ pub(crate) fn plain(texts: &[&str], options: &TrainingOptions, classes: &ClassTa
 }
 
 /// Train as usual, then with a first bar of the caller's choice and positions of each width: all have to be equal.
-pub(crate) fn fast(
-    texts: &[&str],
-    options: &TrainingOptions,
-    classes: &ClassTable,
-    bar: u64,
-) -> impl Iterator<Item = Trained> {
+pub(crate) fn fast(texts: &[&str], options: &TrainingOptions, bar: u64) -> impl Iterator<Item = Trained> {
     [
-        counted(texts, classes)
+        counted(texts)
             .and_then(|mut trainer| trainer.train_here(options, &Cancel::default(), &Progress::default())),
-        train_with_bar::<u32>(texts, options, classes, bar),
-        train_with_bar::<usize>(texts, options, classes, bar),
+        train_with_bar::<u32>(texts, options, bar),
+        train_with_bar::<usize>(texts, options, bar),
     ]
     .into_iter()
     .map(|trained| trained.unwrap())
 }
 
-fn counted(texts: &[&str], classes: &ClassTable) -> Result<BpeTrainer> {
-    let mut trainer = BpeTrainer::with_classes(classes.clone().into(), None);
+fn counted(texts: &[&str]) -> Result<BpeTrainer> {
+    let mut trainer = BpeTrainer::with_classes(Splitting::Gpt2, ClassTable::unicode_14_and_others(), None);
     for some in texts.chunks(7) {
         trainer.push(some, 1, &mut || false)?;
     }
@@ -41,11 +36,11 @@ fn counted(texts: &[&str], classes: &ClassTable) -> Result<BpeTrainer> {
 pub(crate) fn train_with_bar<P: Position>(
     texts: &[&str],
     options: &TrainingOptions,
-    classes: &ClassTable,
     bar: u64,
 ) -> Result<Trained> {
     let (budget, cancel) = (Budget::new(None), Cancel::default());
-    let counts = counted(texts, classes)?.counts.pop().unwrap_or_default();
+    let counts = counted(texts)?.counts.pop();
+    let counts = counts.unwrap_or_else(|| PieceCounts::new(Splitting::Gpt2));
     let mut tokens = Tokens::new(&options.special_tokens, &options.initial_alphabet, &counts.bytes_seen());
     let arena = Arena::new(&counts, tokens.id_of_byte(), &budget, &cancel)?;
     let limits = Limits {

@@ -40,16 +40,17 @@ mod tokens;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::parallel::{self, Interrupted};
-use crate::unicode::{self, Class, ClassTable};
+use crate::split::Splitting;
+use crate::unicode::{Class, ClassTable};
 use arena::Arena;
 use budget::Budget;
 use count::PieceCounts;
@@ -120,7 +121,8 @@ pub struct Counted {
 /// After an error other than `UnicodeRestNeeded` it is of no use any more, and says so.
 #[derive(Debug)]
 pub struct BpeTrainer {
-    classes: Arc<ClassTable>,
+    splitting: Splitting,
+    classes: ClassTable,
     unassigned: Vec<u32>,
     /// One for each thread that has counted so far.
     counts: Vec<PieceCounts>,
@@ -130,16 +132,15 @@ pub struct BpeTrainer {
 }
 
 impl BpeTrainer {
-    /// `max_memory` limits what the trainer holds, in bytes.
+    /// Texts are cut as `splitting` says; `max_memory` limits what the trainer holds, in bytes.
     #[must_use]
-    pub fn new(max_memory: Option<u64>) -> Self {
-        /// The same for all; making it takes as long as training on a small text.
-        static UNICODE_14: LazyLock<Arc<ClassTable>> = LazyLock::new(|| Arc::new(ClassTable::unicode_14()));
-        Self::with_classes(Arc::clone(&UNICODE_14), max_memory)
+    pub fn new(splitting: Splitting, max_memory: Option<u64>) -> Self {
+        Self::with_classes(splitting, ClassTable::unicode_14(), max_memory)
     }
 
-    fn with_classes(classes: Arc<ClassTable>, max_memory: Option<u64>) -> Self {
+    fn with_classes(splitting: Splitting, classes: ClassTable, max_memory: Option<u64>) -> Self {
         Self {
+            splitting,
             classes,
             unassigned: Vec::new(),
             counts: Vec::new(),
@@ -156,11 +157,8 @@ impl BpeTrainer {
     }
 
     /// Hand in the classes of code points that Unicode 14 does not assign.
-    pub fn learn_classes(&mut self, classes: &[(u32, Class)]) {
-        let table = Arc::make_mut(&mut self.classes);
-        for &(code_point, class) in classes {
-            table.learn(code_point, class);
-        }
+    pub fn learn_classes(&self, classes: &[(u32, Class)]) {
+        self.classes.learn(classes);
     }
 
     /// What was counted so far.
@@ -184,13 +182,16 @@ impl BpeTrainer {
         self.check_not_spent()?;
         self.check_classes(texts, num_threads, &mut *interrupted)?;
         self.is_spent = true; // unless all goes well
-        let (classes, budget) = (&self.classes, &self.budget);
+        let (splitting, classes, budget) = (self.splitting, &self.classes, &self.budget);
         let counts = Mutex::new(std::mem::take(&mut self.counts));
         let pieces: Vec<u64> = parallel::for_each_range(
             texts,
             num_threads,
             interrupted,
-            || counts.lock().ok().and_then(|mut counts| counts.pop()).unwrap_or_default(),
+            || {
+                let kept = counts.lock().ok().and_then(|mut counts| counts.pop());
+                kept.unwrap_or_else(|| PieceCounts::new(splitting))
+            },
             |counts, range, cancel| {
                 texts[range].iter().map(|text| counts.add_text(text, classes, budget, cancel)).sum()
             },
@@ -220,7 +221,7 @@ impl BpeTrainer {
         let look = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
             let mut found = BTreeSet::new();
             for text in &texts[range] {
-                find_unassigned(text.as_bytes(), classes, cancel, &mut found)?;
+                classes.add_unassigned(text, &mut found, cancel)?;
             }
             Ok(found)
         };
@@ -276,7 +277,7 @@ impl BpeTrainer {
         self.is_spent = true;
         // The largest one takes the others in.
         self.counts.sort_by_key(PieceCounts::num_distinct);
-        let mut counts = self.counts.pop().unwrap_or_default();
+        let mut counts = self.counts.pop().unwrap_or_else(|| PieceCounts::new(self.splitting));
         for other in self.counts.drain(..) {
             counts.absorb(other, &self.budget, cancel)?;
         }
@@ -300,32 +301,4 @@ impl BpeTrainer {
     fn check_not_spent(&self) -> Result<()> {
         if self.is_spent { Err(Error::TrainerSpent) } else { Ok(()) }
     }
-}
-
-/// Collect the code points of a text that have no class yet. Nearly all of most texts is ASCII, and passed over.
-fn find_unassigned(
-    text: &[u8],
-    classes: &ClassTable,
-    cancel: &Cancel,
-    found: &mut BTreeSet<u32>,
-) -> Result<()> {
-    const STRIDE: usize = 1 << 7;
-    let mut start = 0;
-    while start < text.len() {
-        cancel.check()?;
-        let end = text.len().min(start + STRIDE);
-        if text[start..end].is_ascii() {
-            start = end;
-            continue;
-        }
-        // The last character may reach past the end, where the next stride then begins.
-        while start < end {
-            let (code_point, num_bytes) = unicode::decode(text, start);
-            if code_point >= 0x80 && classes.of(code_point) == Class::Unassigned {
-                found.insert(code_point);
-            }
-            start += num_bytes;
-        }
-    }
-    Ok(())
 }

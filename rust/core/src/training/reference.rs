@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Trained, TrainingOptions};
 use crate::byte_alphabet::byte_characters;
-use crate::split::Pieces;
+use crate::split::{Pieces, Splitting};
 use crate::unicode::ClassTable;
 
 /// Train on `texts`.
@@ -14,7 +14,7 @@ pub(super) fn train(texts: &[&str], options: &TrainingOptions, classes: &ClassTa
     let characters = byte_characters();
     let mut pieces: BTreeMap<String, u64> = BTreeMap::new();
     for text in texts {
-        let mut cut = Pieces::new(text, classes);
+        let mut cut = Pieces::new(Splitting::Gpt2, text, classes);
         while let Some((start, end)) = cut.next_piece().unwrap() {
             let piece = text.as_bytes()[start..end].iter().map(|&byte| characters[usize::from(byte)]);
             *pieces.entry(piece.collect()).or_default() += 1;

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used)] // a test
 
-use std::sync::LazyLock;
-
 use proptest::prelude::*;
 
 use super::budget::Budget;
@@ -18,14 +16,12 @@ fn options(vocab_size: usize) -> TrainingOptions {
     }
 }
 
-/// Making the table takes longer than most of the tests.
-fn all_classes() -> Arc<ClassTable> {
-    static CLASSES: LazyLock<Arc<ClassTable>> = LazyLock::new(|| Arc::new(ClassTable::with_rest(&[])));
-    Arc::clone(&CLASSES)
+fn all_classes() -> ClassTable {
+    ClassTable::unicode_14_and_others()
 }
 
 fn new_trainer(max_memory: Option<u64>) -> BpeTrainer {
-    BpeTrainer::with_classes(all_classes(), max_memory)
+    BpeTrainer::with_classes(Splitting::Gpt2, all_classes(), max_memory)
 }
 
 fn counted(texts: &[&str], num_threads: usize, max_memory: Option<u64>) -> Result<BpeTrainer> {
@@ -111,10 +107,10 @@ fn counts_beyond_32_bits() {
     // Counting 2^33 pieces takes too long; absorbing counts does the same sums.
     let (budget, cancel) = (Budget::new(None), Cancel::default());
     let classes = all_classes();
-    let mut counts = PieceCounts::default();
+    let mut counts = PieceCounts::new(Splitting::Gpt2);
     counts.add_text("ab cd cd", &classes, &budget, &cancel).unwrap();
     for _ in 0..33 {
-        let mut other = PieceCounts::default();
+        let mut other = PieceCounts::new(Splitting::Gpt2);
         counts.pieces().for_each(|(count, piece)| {
             piece.with_bytes(|bytes| other.add(bytes, count, &budget, &cancel)).unwrap();
         });
@@ -124,7 +120,7 @@ fn counts_beyond_32_bits() {
     counts.pieces().for_each(|(count, piece)| seen.push((piece.with_bytes(<[u8]>::to_vec), count)));
     seen.sort();
     assert_eq!(seen, [(b" cd".to_vec(), 2 << 33), (b"ab".to_vec(), 1 << 33)]);
-    let mut trainer = BpeTrainer::new(None);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
     trainer.counts.push(counts);
     let options = TrainingOptions { min_frequency: (1 << 33) + 1, ..options(100) };
     let model = trainer.train(&options, &mut |_| false).unwrap();
@@ -135,11 +131,11 @@ fn counts_beyond_32_bits() {
 fn where_the_reference_parts_from_here() {
     // `tokenizers` sums the counts of pairs in 32 bits with a sign: there 2^32 + 1 is 1, and 2^31 is below zero.
     let (budget, cancel) = (Budget::new(None), Cancel::default());
-    let mut counts = PieceCounts::default();
+    let mut counts = PieceCounts::new(Splitting::Gpt2);
     for (piece, count) in [(b"ab", (1 << 32) + 1), (b"cd", 5), (b"ef", 1 << 31), (b"gh", 3)] {
         counts.add(piece, count, &budget, &cancel).unwrap();
     }
-    let mut trainer = BpeTrainer::new(None);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
     trainer.counts.push(counts);
     let model = trainer.train(&options(12), &mut |_| false).unwrap();
     assert_eq!(model.vocabulary[8..], ["ab", "ef", "cd", "gh"], "there: cd, gh, ab, and ef never");
@@ -148,7 +144,7 @@ fn where_the_reference_parts_from_here() {
 #[test]
 fn a_memory_limit_is_an_error_and_the_trainer_is_spent() {
     let text = distinct_words(100_000, "");
-    let mut trainer = BpeTrainer::new(Some(4 << 20));
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, Some(4 << 20));
     let error = trainer.push(&[&text], 1, &mut || false).unwrap_err();
     assert!(matches!(error, Error::MemoryLimit { limit: 0x0040_0000, .. }), "{error}");
     assert_eq!(trainer.push(&["a"], 1, &mut || false), Err(Error::TrainerSpent));
@@ -179,12 +175,12 @@ fn cancelling_ends_training_and_counting() {
     assert_eq!(trainer.train_here(&options(300), &cancel, &Progress::default()), Err(Error::Cancelled));
     assert_eq!(trainer.push(&["a"], 1, &mut || false), Err(Error::TrainerSpent));
     let endless = vec![text.as_str(); 2000];
-    assert_eq!(BpeTrainer::new(None).push(&endless, 1, &mut || true), Err(Error::Cancelled));
+    assert_eq!(BpeTrainer::new(Splitting::Gpt2, None).push(&endless, 1, &mut || true), Err(Error::Cancelled));
 }
 
 #[test]
 fn an_unassigned_code_point_leaves_the_counts_alone() {
-    let mut trainer = BpeTrainer::new(None);
+    let mut trainer = BpeTrainer::new(Splitting::Gpt2, None);
     trainer.push(&["abc"], 1, &mut || false).unwrap();
     let texts = ["def \u{1e030}\u{1e031}", "ghi \u{378}"]; // two letters since Unicode 15, and none
     let error = trainer.push(&texts, 1, &mut || false).unwrap_err();
@@ -201,7 +197,7 @@ fn the_plain_splitter_counts_the_same() {
     let (budget, cancel, classes) = (Budget::new(None), Cancel::default(), all_classes());
     let text = "I'll say  12%\n\tüber\u{3000} a_very_long_name_indeed_for_a_key ".repeat(90);
     let seen = |count: &dyn Fn(&mut PieceCounts) -> Result<u64>| {
-        let mut counts = PieceCounts::default();
+        let mut counts = PieceCounts::new(Splitting::Gpt2);
         let num_pieces = count(&mut counts).unwrap();
         let mut pieces = Vec::new();
         counts.pieces().for_each(|(count, piece)| pieces.push((piece.with_bytes(<[u8]>::to_vec), count)));
@@ -246,7 +242,7 @@ proptest! {
         let expected = reference::train(&texts, &options, &all_classes());
         prop_assert_eq!(&train(&texts, &options), &expected);
         // The guess for the bar changes nothing, nor does the width of positions.
-        prop_assert_eq!(&train_with_bar::<usize>(&texts, &options, &all_classes(), bar).unwrap(), &expected);
+        prop_assert_eq!(&train_with_bar::<usize>(&texts, &options, bar).unwrap(), &expected);
     }
 }
 
