@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristmill import _native, tokenizer_file as files
+from gristmill.arrow_columns import in_arrow
 from gristmill.byte_alphabet import bytes_of_token, readable
 from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError, TokenizerError
@@ -45,7 +46,7 @@ def measure_tokenizer(
 
     Args:
         tokenizer: what is measured.
-        documents: any iterable of texts, of lists of texts, or of rows with a text column.
+        documents: any iterable of texts, of lists of texts, or of rows with a text column; Arrow memory.
         text_column: the column of rows that holds the text.
         num_threads: Rust threads, all cores by default. No figure depends on it.
         on_bad: "error" raises at the first value that is no text, "skip" counts such values and goes on.
@@ -147,7 +148,7 @@ class TokenizerMeter:
         """
         threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
         if self.tokenizer.native is not None:
-            bad = self._counters.add_texts(self.tokenizer.native, texts, threads, skip_bad)
+            bad = self._counters.add_texts(self.tokenizer.native, in_arrow(texts), threads, skip_bad)
         else:
             good, bad = good_texts(texts, skip_bad)
             for part in self.tokenizer.encode_with_spans(good):
