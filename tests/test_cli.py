@@ -13,7 +13,7 @@ from gristmill import __version__
 from gristmill.cli import main
 from gristmill.documents import DocumentFiles, FileFormatError
 from gristmill.errors import BadDocumentError, EmptyCorpusError, MissingColumnError
-from gristmill.metrics import measure_tokenizer
+from gristmill.metrics import NOISES, TokenizerReport, measure_tokenizer
 from gristmill.tokenizer_training import train_tokenizer
 
 TEXTS = ["def one(value):\n    return value\n", "", "x = 'é'\n", "\n".join(f"line {n}" for n in range(50))]
@@ -89,7 +89,7 @@ def test_bytes_that_are_no_utf8_follow_on_bad(tmp_path: Path) -> None:
     with pytest.raises(BadDocumentError, match=r"rows\.jsonl, row 1: invalid UTF-8 at byte 1"):
         measure_tokenizer(tokenizer, documents)
     report = measure_tokenizer(tokenizer, documents, on_bad="skip")
-    assert (report.documents, report.num_skipped) == (2, 4)
+    assert (report.corpus.documents, report.corpus.num_skipped) == (2, 4)
 
 
 def test_an_output_that_is_a_file_is_refused_before_the_training(
@@ -143,9 +143,26 @@ def test_train_and_measure(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
     assert main(["tokenizer", "measure", str(place), str(folder / "*.py"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["documents"] == len(TEXTS)
+    assert report["corpus"]["documents"] == len(TEXTS)
     assert main(["tokenizer", "measure", str(place / "tokenizer.json"), str(folder / "0.py")]) == 0
     assert "fertility" in capsys.readouterr().out.lower()
+    more = [
+        "--noise",
+        "all",
+        "--reference",
+        str(place),
+        "--parallel-to",
+        str(folder / "*.py"),
+        "--rare-below",
+        "2",
+    ]
+    assert main(["tokenizer", "measure", str(place), str(folder / "*.py"), *more, "--json"]) == 0
+    measured = TokenizerReport.from_dict(json.loads(capsys.readouterr().out))
+    assert measured.value("parity") == measured.value("normalized_sequence_length") == 1
+    assert measured.settings.noises == NOISES
+    assert measured.tokenizer.name == str(place)
+    assert main(["tokenizer", "measure", str(place), str(folder / "*.py"), "--noise", "colour"]) == 2
+    assert "noises is ('colour',)" in capsys.readouterr().err
 
 
 def test_bad_rows_follow_on_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

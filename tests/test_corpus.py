@@ -125,6 +125,8 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
     "numpy": (lambda: table().with_format("numpy"), "exact"),
     "arrow": (lambda: table().with_format("arrow"), "exact"),
     "Column": (lambda: table()["text"], "exact"),
+    "ChunkedArray": (lambda: table().with_format("arrow")["text"], "exact"),
+    "Table": (lambda: table().with_format("arrow")[:], "exact"),
     "iterable": (lambda: Rows(TEXTS), "none"),
     "array": (lambda: np.array(TEXTS), "none"),
 }

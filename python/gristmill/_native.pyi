@@ -128,18 +128,51 @@ class BestFitPacker:
 class MetricCounters:
     """Mergeable integer counters of one pass over a corpus."""
 
-    def __new__(cls, vocab_size: int) -> MetricCounters: ...
+    def __new__(
+        cls,
+        vocab_size: int,
+        unknown_id: int | None = None,
+        byte_fallback_ids: Sequence[int] | None = None,
+        noises: Sequence[str] | None = None,
+        noise_rate: int = 0,
+        seed: int = 0,
+    ) -> MetricCounters: ...
+    @staticmethod
+    def from_json(json: str) -> MetricCounters: ...
+    def to_json(self) -> str: ...
     def add_texts(
-        self, encoder: Encoder, texts: Sequence[object], num_threads: int, skip_bad: bool
+        self,
+        encoder: Encoder,
+        texts: Sequence[object],
+        num_threads: int,
+        skip_bad: bool,
+        first_row: int = 0,
+        reference_tokens: NDArray[np.int64] | None = None,
+        parallel_tokens: NDArray[np.int64] | None = None,
+        rows: Sequence[int] | None = None,
     ) -> list[tuple[int, str]]: ...
     def add_encoded(
-        self, texts: Sequence[str], ids: NDArray[Any], offsets: NDArray[np.int64], spans: NDArray[np.int64]
+        self,
+        encoded: tuple[Sequence[str], NDArray[Any], NDArray[np.int64], NDArray[np.int64]],
+        rows: Sequence[int],
+        noised: Sequence[tuple[Sequence[str], NDArray[Any], NDArray[np.int64], NDArray[np.int64]]],
+        reference_tokens: NDArray[np.int64] | None = None,
+        parallel_tokens: NDArray[np.int64] | None = None,
     ) -> None: ...
+    def noised_texts(self, texts: Sequence[object]) -> list[list[str]]: ...
     def merge(self, other: MetricCounters) -> None: ...
     @property
     def totals(self) -> dict[str, int]: ...
     @property
+    def columns(self) -> list[str]: ...
+    @property
+    def groups(self) -> NDArray[np.uint64]: ...
+    @property
     def token_counts(self) -> NDArray[np.uint64]: ...
+    @property
+    def type_samples(self) -> list[tuple[bool, list[tuple[int, str | None]]]]: ...
+    @property
+    def outliers(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]: ...
 
 @final
 class BpeTrainer:

@@ -1,36 +1,87 @@
 """Measure a tokenizer on a corpus: one streaming pass, integer counters in Rust, figures at the end.
 
     documents ──► TokenizerMeter.add ──► counters ──┐
-    (shards)      TokenizerMeter.add ──► counters ──┴► merge ──► TokenizerReport
+    (shards)      TokenizerMeter.add ──► counters ──┴► merge ──► report ──► TokenizerReport
+                                            └─ save, load
 
-A word is a maximal run of characters that are no white space, in the running text: nothing is encoded again,
-and a token that carries the blank before a word is a token of that word.
+No figure depends on the order of the documents, on how they are cut into batches and shards, or on threads.
+What each metric means stands beside it in the report, and at length in docs/metrics.md.
 """
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gristmill import _native, tokenizer_file as files
+from gristmill import _native, durable
 from gristmill.arrow_columns import in_arrow
-from gristmill.byte_alphabet import bytes_of_token, readable
-from gristmill.corpus import as_source, iter_batches
-from gristmill.errors import BadDocumentError, EmptyCorpusError, TokenizerError
+from gristmill.corpus import TextBatch, as_source, iter_batches
+from gristmill.errors import (
+    BadDocumentError,
+    ConfigError,
+    EmptyCorpusError,
+    FileFormatError,
+    SourceError,
+    TokenizerError,
+)
 from gristmill.options import check_count
+from gristmill.report import (
+    TokenEntry as TokenEntry,
+    TokenizerReport as TokenizerReport,
+)
+from gristmill.report_building import build_report
 from gristmill.token_batch import check_num_threads, check_tokenizer_type, good_texts, is_skip
 from gristmill.tokenizer import Tokenizer
-from gristmill.tokenizer_report import TokenEntry as TokenEntry, TokenizerReport as TokenizerReport
+from gristmill.vocabulary_report import byte_fallback_tokens
+
+NOISES = ("misspelling", "case", "whitespace", "homoglyphs")
 
 # One counter for each id up to the largest: 128 MiB of them at most.
 _MAX_IDS = 1 << 24
-
 _BATCH_DOCUMENTS = 1000
-_NUM_LISTED = 10
+_MAX_SEED = (1 << 64) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseOptions:
+    """Which noise is made; see docs/metrics.md.
+
+    Attributes:
+        noises: of "misspelling", "case", "whitespace", "homoglyphs"; each costs one more encoding.
+        rate: the share of runs of letters (of blanks) that are changed, from 0 to 1.
+        seed: the same seed makes the same changes.
+    """
+
+    noises: tuple[str, ...] = ()
+    rate: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [noise for noise in self.noises if noise not in NOISES]
+        if isinstance(self.noises, str) or unknown or len(set(self.noises)) < len(self.noises):
+            raise ConfigError(f"noises is {self.noises!r} (expected some of {', '.join(NOISES)}, each once)")
+        check_share("noise_rate", self.rate)
+        check_count("seed", self.seed, 0, _MAX_SEED)
+
+
+def check_share(name: str, value: object) -> float:
+    """Return `value` as a float from 0 to 1.
+
+    Raises:
+        TypeError: no number. ConfigError: out of range; a ValueError.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is {value!r} (expected a number from 0 to 1)")
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is {value} (expected a number from 0 to 1)")
+    return float(value)
 
 
 def measure_tokenizer(
@@ -41,6 +92,15 @@ def measure_tokenizer(
     num_threads: int | None = None,
     on_bad: str = "error",
     rare_below: int = 10,
+    noises: Sequence[str] = (),
+    noise_rate: float = 0.1,
+    seed: int = 0,
+    reference: Tokenizer | None = None,
+    reference_name: str = "the reference",
+    parallel_to: object = None,
+    confidence: float = 0.95,
+    num_replicates: int = 1000,
+    name: str = "",
 ) -> TokenizerReport:
     """Measure a tokenizer on a corpus, which is read once. Memory does not grow with the corpus.
 
@@ -51,10 +111,21 @@ def measure_tokenizer(
         num_threads: Rust threads, all cores by default. No figure depends on it.
         on_bad: "error" raises at the first value that is no text, "skip" counts such values and goes on.
         rare_below: a token that occurs at least once, but fewer times than this, is rarely used.
+        noises: of "misspelling", "case", "whitespace", "homoglyphs": how much the tokens change by them.
+        noise_rate: the share of runs of letters (of blanks) that a noise changes.
+        seed: of noise and bootstrap.
+        reference: sequence lengths are normalized by those of this tokenizer.
+        reference_name: how the report calls it.
+        parallel_to: the same documents in the reference language, one for one: parity is measured.
+        confidence: of the intervals.
+        num_replicates: of the bootstrap; 0 for no intervals.
+        name: how the report calls the tokenizer.
 
     Raises:
         EmptyCorpusError: there is no text in the corpus.
         BadDocumentError: a value is no text, and `on_bad` is "error".
+        SourceError: the parallel text has more or fewer documents.
+        ConfigError: an option is out of its range.
 
     Example:
         >>> report = measure_tokenizer(tokenizer, ["def f(x):", "return x"])
@@ -62,18 +133,51 @@ def measure_tokenizer(
         (2.0, 0.5)
     """
     check_count("rare_below", rare_below, 1)
-    meter, source = TokenizerMeter(tokenizer), as_source(documents, text_column)
+    check_count("num_replicates", num_replicates, 0)
+    check_share("confidence", confidence)
+    noise = NoiseOptions(noises=tuple(noises), rate=noise_rate, seed=seed)
+    meter, source = (
+        TokenizerMeter(tokenizer, noise=noise, reference=reference),
+        as_source(documents, text_column),
+    )
+    parallel = None if parallel_to is None else as_source(parallel_to, text_column)
+    others = None if parallel is None else iter_batches(parallel, text_column, 1)
     for batch in iter_batches(source, text_column, _BATCH_DOCUMENTS):
+        texts = None if others is None or parallel is None else _parallel_texts(batch, others, parallel.name)
         try:
-            meter.add(batch.texts, num_threads=num_threads, on_bad=on_bad)
+            meter.add(batch.texts, num_threads=num_threads, on_bad=on_bad, parallel_texts=texts)
         except BadDocumentError as error:
             raise batch.bad_document(error) from None
+        meter.name_outliers(batch)
+    if others is not None and parallel is not None and next(others, None) is not None:
+        raise SourceError(
+            f"{parallel.name}: the parallel text has more documents than {source.name}, which has "
+            f"{meter.num_rows} (expected one for each)"
+        )
     if not meter.totals["documents"]:
         skipped = f"{meter.num_skipped} rows, all of them skipped" if meter.num_skipped else "no rows"
         raise EmptyCorpusError(
             f"{source.name}: no text to measure on (found {skipped}; expected at least one text)"
         )
-    return meter.report(rare_below)
+    return meter.report(
+        rare_below,
+        confidence=confidence,
+        num_replicates=num_replicates,
+        name=name,
+        corpus_name=source.name,
+        reference_name=reference_name,
+        parallel_name="" if parallel is None else parallel.name,
+    )
+
+
+def _parallel_texts(batch: TextBatch, others: Iterator[TextBatch], name: str) -> list[object]:
+    texts = [text for _, other in zip(batch.texts, others, strict=False) for text in other.texts]
+    if len(texts) < len(batch.texts):
+        raise SourceError(
+            f"{name}: the parallel text ends after {batch.first_row + len(texts)} documents, before those of "
+            f"{batch.source} (expected one for each)"
+        )
+    return texts
 
 
 def estimate_chars_per_token(
@@ -119,59 +223,234 @@ def estimate_chars_per_token(
 
 
 class TokenizerMeter:
-    """Counters of one tokenizer over texts that come in parts; counters of shards can be merged.
+    """Counters of one tokenizer over texts that come in parts; counters of shards can be saved and merged.
+
+    Args:
+        tokenizer: what is measured.
+        noise: which noise is made.
+        reference: sequence lengths are normalized by those of this tokenizer.
+        first_row: number of the first row of this part in the whole corpus; only names of outliers need it.
 
     Example:
         >>> left, right = TokenizerMeter(tokenizer), TokenizerMeter(tokenizer)
         >>> left.add(["def f(x):"]); right.add(["return x"])
         >>> left.merge(right)
-        >>> left.report().words
-        4
+        >>> left.report().value("fertility")
+        2.0
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        noise: NoiseOptions | None = None,
+        reference: Tokenizer | None = None,
+        first_row: int = 0,
+    ) -> None:
         check_tokenizer_type(tokenizer)
+        if reference is not None:
+            check_tokenizer_type(reference)
         if tokenizer.max_token_id >= _MAX_IDS:
             raise TokenizerError(
                 f"the largest id is {tokenizer.max_token_id} (expected less than {_MAX_IDS}: "
                 "each id has a counter)"
             )
-        self.tokenizer = tokenizer
+        self.tokenizer, self.reference = tokenizer, reference
+        self.noise = noise or NoiseOptions()
         self.num_skipped = 0
-        self._counters = _native.MetricCounters(tokenizer.max_token_id + 1)
+        self.num_rows = 0
+        self._first_row = check_count("first_row", first_row, 0)
+        self._row_names: dict[int, str] = {}
+        vocabulary = tokenizer.get_vocab()
+        self._counters = _native.MetricCounters(
+            tokenizer.max_token_id + 1,
+            tokenizer.unk_token_id,
+            [vocabulary[token] for token in byte_fallback_tokens(tokenizer)],
+            list(self.noise.noises),
+            round(self.noise.rate * (1 << 32)),
+            self.noise.seed,
+        )
 
-    def add(self, texts: Sequence[object], *, num_threads: int | None = None, on_bad: str = "error") -> None:
-        """Count a batch of texts.
+    def add(
+        self,
+        texts: Sequence[object],
+        *,
+        num_threads: int | None = None,
+        on_bad: str = "error",
+        parallel_texts: Sequence[object] | None = None,
+    ) -> None:
+        """Count a batch of texts; `parallel_texts` are the same in the reference language, one for one.
 
         Raises:
             BadDocumentError: a value is no text, and `on_bad` is "error"; nothing of the batch was counted.
         """
         threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
+        texts = in_arrow(texts)
+        first_row, num_texts = self._first_row + self.num_rows, len(texts)
+        rows: list[int] | None = None
+        if parallel_texts is not None:
+            # A pair counts where both are texts.
+            _, bad = good_texts(texts, skip_bad)
+            _, other_bad = good_texts(parallel_texts, skip_bad)
+            left_out = {index for index, _ in (*bad, *other_bad)}
+            rows = [first_row + index for index in range(num_texts) if index not in left_out]
+            texts = [text for index, text in enumerate(texts) if index not in left_out]
+            parallel_texts = [text for index, text in enumerate(parallel_texts) if index not in left_out]
+        reference_tokens = self._num_tokens(self.reference, texts, threads)
+        parallel_tokens = self._num_tokens(self.tokenizer, parallel_texts, threads)
         if self.tokenizer.native is not None:
-            bad = self._counters.add_texts(self.tokenizer.native, in_arrow(texts), threads, skip_bad)
+            bad = self._counters.add_texts(
+                self.tokenizer.native,
+                texts,
+                threads,
+                skip_bad,
+                first_row,
+                reference_tokens,
+                parallel_tokens,
+                rows,
+            )
+            num_good = len(texts) - len(bad)
         else:
             good, bad = good_texts(texts, skip_bad)
-            for part in self.tokenizer.encode_with_spans(good):
-                self._counters.add_encoded(*part)
-        self.num_skipped += len(bad)
+            left_out = {index for index, _ in bad}
+            if rows is None:
+                rows = [first_row + index for index in range(num_texts) if index not in left_out]
+            self._add_encoded(good, rows, reference_tokens, parallel_tokens)
+            num_good = len(good)
+        self.num_rows += num_texts
+        self.num_skipped += num_texts - num_good
+
+    def _add_encoded(
+        self,
+        texts: Sequence[str],
+        rows: list[int],
+        reference_tokens: NDArray[np.int64] | None,
+        parallel_tokens: NDArray[np.int64] | None,
+    ) -> None:
+        done = 0
+        for part in self.tokenizer.encode_with_spans(texts):
+            here = slice(done, done + len(part[0]))
+            noised = [self._encoded(noisy) for noisy in self._counters.noised_texts(part[0])]
+            self._counters.add_encoded(
+                part,
+                rows[here],
+                noised,
+                None if reference_tokens is None else reference_tokens[here],
+                None if parallel_tokens is None else parallel_tokens[here],
+            )
+            done = here.stop
+
+    def _encoded(
+        self, texts: Sequence[str]
+    ) -> tuple[list[str], NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+        parts = list(self.tokenizer.encode_with_spans(texts))
+        lengths = np.concatenate([[0], *(np.diff(offsets) for _, _, offsets, _ in parts)]).astype(np.int64)
+        return (
+            list(texts),
+            np.concatenate([ids for _, ids, _, _ in parts]),
+            np.cumsum(lengths),
+            np.concatenate([spans for _, _, _, spans in parts]),
+        )
+
+    @staticmethod
+    def _num_tokens(
+        tokenizer: Tokenizer | None, texts: Sequence[object] | None, threads: int
+    ) -> NDArray[np.int64] | None:
+        if tokenizer is None or texts is None:
+            return None
+        return np.diff(tokenizer.encode_batch(texts, threads, on_bad="skip").offsets)
 
     def merge(self, other: TokenizerMeter) -> None:
         """Add the counters of another part of the corpus.
 
         Raises:
-            TokenizerError: they are of another tokenizer.
+            TokenizerError: they are of another tokenizer, or another reference.
+            ConfigError: their noise is another one.
         """
-        if self.tokenizer != other.tokenizer:
-            raise TokenizerError(
-                f"counters of {other.tokenizer!r} cannot be merged into those of {self.tokenizer!r} "
-                "(expected the same tokenizer)"
+        for what, mine, others in (
+            ("", self.tokenizer, other.tokenizer),
+            ("by the reference ", self.reference, other.reference),
+        ):
+            if mine != others:
+                raise TokenizerError(
+                    f"counters {what}of {others!r} cannot be merged into those of {mine!r} "
+                    "(expected the same tokenizer)"
+                )
+        if self.noise != other.noise:
+            raise ConfigError(
+                f"counters with {other.noise} cannot be merged into those with {self.noise} "
+                "(expected the same)"
             )
         self._counters.merge(other._counters)
         self.num_skipped += other.num_skipped
+        self.num_rows += other.num_rows
+        self._row_names |= other._row_names
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the counters to a file, for `load` and `merge` elsewhere.
+
+        Example:
+            >>> meter = TokenizerMeter(tokenizer)
+            >>> meter.add(["def f(x):"])
+            >>> meter.save("/tmp/gristmill-doc-meter.json")
+            >>> TokenizerMeter.load("/tmp/gristmill-doc-meter.json", tokenizer).totals == meter.totals
+            True
+        """
+        content = {
+            "tokenizer": self.tokenizer.fingerprint,
+            "reference": "" if self.reference is None else self.reference.fingerprint,
+            "noise": {"noises": list(self.noise.noises), "rate": self.noise.rate, "seed": self.noise.seed},
+            "first_row": self._first_row,
+            "num_rows": self.num_rows,
+            "num_skipped": self.num_skipped,
+            "row_names": {str(row): name for row, name in self._row_names.items()},
+            "counters": self._counters.to_json(),
+        }
+        durable.write_json(Path(path), content)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], tokenizer: Tokenizer, *, reference: Tokenizer | None = None
+    ) -> TokenizerMeter:
+        """Read counters that `save` wrote.
+
+        Raises:
+            FileFormatError: the file holds no counters.
+            TokenizerError: they are of another tokenizer, or another reference.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            fingerprints = content["tokenizer"], content["reference"]
+            noise = NoiseOptions(**{**content["noise"], "noises": tuple(content["noise"]["noises"])})
+            meter = cls(tokenizer, noise=noise, reference=reference, first_row=content["first_row"])
+            meter.num_rows, meter.num_skipped = int(content["num_rows"]), int(content["num_skipped"])
+            meter._row_names = {int(row): str(name) for row, name in content["row_names"].items()}
+            counters = _native.MetricCounters.from_json(content["counters"])
+            # Refuses those of other options.
+            meter._counters.merge(counters)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(
+                f"{path}: no counters of a tokenizer: {error!r} (expected a file of TokenizerMeter.save)"
+            ) from None
+        if fingerprints != (tokenizer.fingerprint, "" if reference is None else reference.fingerprint):
+            raise TokenizerError(
+                f"{path}: its counters are of another tokenizer or reference (fingerprints {fingerprints}; "
+                "expected those of the given ones)"
+            )
+        return meter
+
+    def name_outliers(self, batch: TextBatch) -> None:
+        """Ask the source of a batch, just added, what its documents that are outliers are called."""
+        worst, best = self._counters.outliers
+        for row, _, _ in (*worst, *best):
+            index = row - self._first_row - batch.first_row
+            if row not in self._row_names and 0 <= index < len(batch.texts):
+                place, number = batch.origin.locate(batch.first_row + index, batch.texts[index])
+                self._row_names[row] = f"{place}, row {number}"
 
     @property
     def totals(self) -> dict[str, int]:
-        """The counters: documents, bytes, characters, lines, words, tokens and so on."""
+        """The counters by name: documents, bytes, characters, lines, tokens, `words_whitespace` and so on."""
         return self._counters.totals
 
     @property
@@ -179,81 +458,44 @@ class TokenizerMeter:
         """How often each id occurred: `(max_token_id + 1,)`, uint64."""
         return self._counters.token_counts
 
-    def report(self, rare_below: int = 10) -> TokenizerReport:
-        """Return the figures of what was counted so far.
+    @property
+    def counters(self) -> _native.MetricCounters:
+        """The counters themselves, for those who build figures from them."""
+        return self._counters
+
+    @property
+    def row_names(self) -> dict[int, str]:
+        """What outlying documents are called, by row."""
+        return dict(self._row_names)
+
+    def report(
+        self,
+        rare_below: int = 10,
+        *,
+        confidence: float = 0.95,
+        num_replicates: int = 1000,
+        name: str = "",
+        corpus_name: str = "",
+        reference_name: str = "the reference",
+        parallel_name: str = "",
+    ) -> TokenizerReport:
+        """Return the figures of what was counted so far; the arguments are those of `measure_tokenizer`.
 
         Raises:
             EmptyCorpusError: no text was counted.
         """
         check_count("rare_below", rare_below, 1)
-        totals = self.totals
-        if not totals["documents"]:
+        if not self.totals["documents"]:
             raise EmptyCorpusError(
                 f"no text to measure on ({self.num_skipped} rows skipped; expected at least one text)"
             )
-        tokenizer = self.tokenizer
-        vocabulary = tokenizer.get_vocab()
-        ordinary = [
-            token_id for token, token_id in vocabulary.items() if token not in tokenizer.special_tokens
-        ]
-        counts = self.token_counts
-        ordinary_counts = counts[np.array(ordinary, dtype=np.int64)]
-        unknown_id = tokenizer.unk_token_id
-        content = tokenizer.parsed_json()
-        return TokenizerReport(
-            tokenizer=tokenizer.fingerprint,
-            engine=tokenizer.engine.name,
-            num_skipped=self.num_skipped,
-            documents=totals["documents"],
-            bytes=totals["bytes"],
-            characters=totals["characters"],
-            lines=totals["lines"],
-            words=totals["words"],
-            tokens=totals["tokens"],
-            tokens_in_words=totals["tokens_in_words"],
-            whitespace_tokens=totals["whitespace_tokens"],
-            continued_words=totals["continued_words"],
-            vocabulary_tokens=len(ordinary),
-            vocabulary_used=int(np.count_nonzero(ordinary_counts)),
+        return build_report(
+            self,
             rare_below=rare_below,
-            vocabulary_rare=int(np.count_nonzero((ordinary_counts > 0) & (ordinary_counts < rare_below))),
-            unknown_tokens=None if unknown_id is None else int(counts[unknown_id]),
-            **_keywords(tokenizer),
-            **_notable_tokens(tokenizer, content),
+            confidence=confidence,
+            num_replicates=num_replicates,
+            name=name,
+            corpus_name=corpus_name,
+            reference_name=reference_name,
+            parallel_name=parallel_name,
         )
-
-
-def _keywords(tokenizer: Tokenizer) -> dict[str, Any]:
-    def single(prefix: str) -> tuple[str, ...]:
-        return tuple(word for word in keyword.kwlist if len(tokenizer.encode(prefix + word)) == 1)
-
-    return {
-        "num_keywords": len(keyword.kwlist),
-        "keywords_single": single(""),
-        "keywords_single_after_blank": single(" "),
-    }
-
-
-def _notable_tokens(tokenizer: Tokenizer, content: dict[str, Any]) -> dict[str, Any]:
-    """Return the longest tokens, and those that were learned first and last (known of BPE alone)."""
-    added = {entry["content"] for entry in files.added_tokens(content)}
-    spelt_in_bytes = (content.get("decoder") or {}).get("type") == "ByteLevel"
-
-    def spelt(token: str) -> bytes:
-        return bytes_of_token(token) if spelt_in_bytes and token not in added else token.encode()
-
-    def entry(token: str) -> TokenEntry:
-        return TokenEntry(vocabulary[token], token, readable(spelt(token)))
-
-    vocabulary = tokenizer.get_vocab()
-    ordinary = [token for token in vocabulary if token not in tokenizer.special_tokens]
-    ordinary.sort(key=lambda token: (-len(spelt(token)), vocabulary[token]))
-    notable: dict[str, Any] = {"longest": tuple(map(entry, ordinary[:_NUM_LISTED]))}
-    if "merges" not in content["model"]:
-        return notable | {"first_learned": None, "last_learned": None}
-    # A token that two merges make was learned with the first of them.
-    learned = list(dict.fromkeys(left + right for left, right in files.merge_pairs(content["model"])))
-    return notable | {
-        "first_learned": tuple(map(entry, learned[:_NUM_LISTED])),
-        "last_learned": tuple(map(entry, learned[-_NUM_LISTED:])),
-    }

@@ -207,7 +207,8 @@ class WordSummary:
         words: running words.
         tokens_in_words: tokens that cover at least one byte of a word.
         continued_words: words that two or more tokens cover.
-        sampled_types: distinct words in the sample; all of them where there are no more than it holds.
+        sampled_types: distinct words in the sample; all of them where there are no more than it holds; 0 for
+            "unicode", which is not sampled.
         is_sample: whether there are more types than the sample holds.
         estimated_types: how many types there are: exact where they all are in the sample, else estimated.
         single_alone, single_after_blank: sampled types that are one token, encoded alone, and after a blank.

@@ -13,6 +13,7 @@ from gristmill.report import (
     TokenEntry,
     TokenizerReport,
     VocabularySummary,
+    WordSummary,
 )
 
 _LONGEST_SHOWN = 40
@@ -75,8 +76,7 @@ def _head(report: TokenizerReport) -> str:
         f"tokens: {corpus.tokens:,} (EOS apart)",
     ]
     lines += [
-        f"words ({summary.rule}): {summary.words:,}, {'about ' if summary.is_sample else ''}"
-        f"{summary.estimated_types:,} distinct; {summary.definition}"
+        f"words ({summary.rule}): {summary.words:,}{_distinct(summary)}; {summary.definition}"
         for summary in report.words
     ]
     if any(metric.interval for metric in report.metrics):
@@ -85,6 +85,12 @@ def _head(report: TokenizerReport) -> str:
             f"{settings.num_groups:,} groups of documents"
         )
     return "\n".join(lines)
+
+
+def _distinct(summary: WordSummary) -> str:
+    if not summary.sampled_types:
+        return ""
+    return f", {'about ' if summary.is_sample else ''}{summary.estimated_types:,} distinct"
 
 
 def _code(code: CodeSummary) -> str:

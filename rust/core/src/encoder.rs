@@ -33,6 +33,8 @@ pub struct Encoder {
     /// The table with what Unicode 14 does not assign, once it was asked for.
     all_classes: OnceLock<ClassTable>,
     options: EncoderOptions,
+    /// Made when `token_lengths` is called first.
+    token_lengths: OnceLock<Vec<u32>>,
     scratches: Mutex<Vec<Scratch>>,
 }
 
@@ -98,6 +100,7 @@ impl Encoder {
             classes: ClassTable::unicode_14(),
             all_classes: OnceLock::new(),
             options,
+            token_lengths: OnceLock::new(),
             scratches: Mutex::new(Vec::new()),
         }
     }
@@ -112,6 +115,17 @@ impl Encoder {
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// How many bytes each id stands for, by id; 0 for one that no token has.
+    #[must_use]
+    pub fn token_lengths(&self) -> &[u32] {
+        self.token_lengths.get_or_init(|| {
+            let length = |id| self.vocabulary.token_bytes(id).map_or(0, <[u8]>::len);
+            (0..=self.vocabulary.max_token_id())
+                .map(|id| u32::try_from(length(id)).unwrap_or(u32::MAX))
+                .collect()
+        })
     }
 
     /// Hand in the classes of what Unicode 14 does not assign, after `UnicodeRestNeeded`. The first one counts.

@@ -43,11 +43,14 @@ pub mod parallel;
 mod piece_table;
 pub mod segments;
 pub mod split;
+#[doc(hidden)]
+pub mod stages;
 #[cfg(test)]
 mod testing;
 mod tokenizer_json;
 pub mod training;
 pub mod unicode;
+mod unicode_marks;
 mod unicode_tables;
 pub mod vocabulary;
 mod worker;

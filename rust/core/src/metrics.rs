@@ -1,106 +1,154 @@
-//! Count what a tokenizer does to running text: one pass, mergeable integers.
+//! Count what a tokenizer does to running text: one pass, integers that add up over documents, threads and shards.
 //!
-//! A **word** is a maximal run of characters that are not white space. A token **covers** a word when it holds at
-//! least one byte of it. `tokens_in_words` are the tokens that cover a word, each counted once; the others are
-//! white space alone. A word is **continued** when two or more tokens cover it.
+//! ```text
+//!                 ┌─ tokens, lines, words by three rules ─────► row of integers ──► group of the document's hash
+//!   document ─────┼─ its ids ─────────────────────────────────► how often each id occurred
+//!   text, ids     ├─ its distinct words ──────────────────────► samples of the words of the smallest hashes
+//!                 ├─ its bytes and tokens ────────────────────► outlying documents
+//!                 └─ the text with noise, encoded again ──────► edits between the ids, in the same row
+//! ```
+//!
+//! Every document goes to one of `NUM_GROUPS` groups by a hash of its text. Sums over all groups are the figures,
+//! and resampling the groups tells how certain they are. Nothing of it depends on the order of the documents, nor on
+//! how they were cut into calls, threads or shards.
+//!
+//! A **word** is what a rule says (`words`). A token **covers** a word when it holds at least one byte of it.
+//! `tokens_in_words` are the tokens that cover a word, each counted once. A word is **continued** when two or more
+//! tokens cover it.
 //!
 //! ```text
 //! text     h e l l o _ w o r l d _ _ \n        (_ is a blank)
 //! tokens   [hel][lo] [_world  ] [_ _ \n]
 //! words    1: two tokens, continued; 2: one token ("Ġworld" is a token of its word)
-//! totals   words 2, tokens 4, tokens_in_words 3, whitespace_tokens 1, continued_words 1
 //! ```
 
-use std::collections::VecDeque;
+mod blocks;
+mod columns;
+mod documents;
+mod edit_distance;
+mod hashing;
+mod masks;
+pub mod noise;
+pub mod outliers;
+mod saved;
+pub mod type_sample;
+mod words;
+
 use std::sync::Mutex;
 
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::id::TokenId;
 use crate::parallel::{self, Interrupted};
 use crate::unicode::{Class, ClassTable};
 
-/// Sums over documents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MetricTotals {
-    /// Documents.
-    pub documents: u64,
-    /// Bytes of UTF-8.
-    pub bytes: u64,
-    /// Characters (code points).
-    pub characters: u64,
-    /// Line feeds, and one more for a last line that none ends.
-    pub lines: u64,
-    /// Words.
-    pub words: u64,
-    /// Tokens, EOS apart.
-    pub tokens: u64,
-    /// Tokens that cover at least one byte of a word.
-    pub tokens_in_words: u64,
-    /// Tokens that cover none.
-    pub whitespace_tokens: u64,
-    /// Words that two or more tokens cover.
-    pub continued_words: u64,
+pub use columns::{NUM_COLUMNS, Row, column_names};
+pub use documents::EncodedDocument;
+pub use edit_distance::edit_distance;
+pub use hashing::document_hash;
+pub use words::WordRule;
+
+use columns::{BYTES, PARALLEL_TOKENS, REFERENCE_TOKENS, TOKENS};
+use documents::{Measured, OwnDocuments, measure_encoded};
+use noise::{Noise, NoiseSource, Noised};
+use outliers::{DocumentSize, Outliers};
+use type_sample::TypeSample;
+
+/// Documents are dealt to so many groups.
+pub const NUM_GROUPS: usize = 1024;
+/// The rules that words are sampled by.
+pub const SAMPLED_RULES: [WordRule; 2] = [WordRule::Whitespace, WordRule::Identifiers];
+
+/// What is counted besides what always is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MetricOptions {
+    /// Ids are below this.
+    pub vocab_size: usize,
+    /// The id of what the model does not know.
+    pub unknown_id: Option<u32>,
+    /// The ids that stand for a byte of what the model does not know, ascending.
+    pub byte_fallback_ids: Vec<u32>,
+    /// Which noises are made.
+    pub noises: Vec<Noise>,
+    /// A unit is changed with the probability `noise_rate` / 2^32.
+    pub noise_rate: u64,
+    /// The seed of the noises.
+    pub seed: u64,
 }
 
-impl MetricTotals {
-    /// Names and values, in a fixed order.
+impl MetricOptions {
+    /// Nothing but what is always counted.
     #[must_use]
-    pub fn entries(&self) -> [(&'static str, u64); 9] {
-        [
-            ("documents", self.documents),
-            ("bytes", self.bytes),
-            ("characters", self.characters),
-            ("lines", self.lines),
-            ("words", self.words),
-            ("tokens", self.tokens),
-            ("tokens_in_words", self.tokens_in_words),
-            ("whitespace_tokens", self.whitespace_tokens),
-            ("continued_words", self.continued_words),
-        ]
+    pub fn new(vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            unknown_id: None,
+            byte_fallback_ids: Vec::new(),
+            noises: Vec::new(),
+            noise_rate: 0,
+            seed: 0,
+        }
     }
 
-    fn add(&mut self, other: &Self) {
-        self.documents += other.documents;
-        self.bytes += other.bytes;
-        self.characters += other.characters;
-        self.lines += other.lines;
-        self.words += other.words;
-        self.tokens += other.tokens;
-        self.tokens_in_words += other.tokens_in_words;
-        self.whitespace_tokens += other.whitespace_tokens;
-        self.continued_words += other.continued_words;
+    /// The noises, each with its rate and seed.
+    pub fn noise_sources(&self) -> impl Iterator<Item = NoiseSource> {
+        let (rate, seed) = (self.noise_rate, self.seed);
+        self.noises.iter().map(move |&noise| NoiseSource { noise, rate, seed })
     }
+}
+
+/// What is known of a document besides its text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DocumentFacts {
+    /// Its row in the corpus.
+    pub row: u64,
+    /// Its tokens by a reference tokenizer.
+    pub reference_tokens: u64,
+    /// The tokens of the parallel text.
+    pub parallel_tokens: u64,
 }
 
 /// The counters of one pass, or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricCounters {
-    totals: MetricTotals,
+    options: MetricOptions,
+    groups: Vec<Row>,
     token_counts: Vec<u64>,
-}
-
-/// A document encoded elsewhere: its text, and the id and the character range of each token.
-#[derive(Debug, Clone, Copy)]
-pub struct EncodedDocument<'a> {
-    /// The text.
-    pub text: &'a str,
-    /// Its ids.
-    pub ids: &'a [i64],
-    /// `(start, end)` of each token, in characters of the text.
-    pub spans: &'a [(usize, usize)],
+    type_samples: [TypeSample; SAMPLED_RULES.len()],
+    outliers: Outliers,
 }
 
 impl MetricCounters {
-    /// Counters at zero, for ids below `vocab_size`.
+    /// Counters at zero.
     #[must_use]
-    pub fn new(vocab_size: usize) -> Self {
-        Self { totals: MetricTotals::default(), token_counts: vec![0; vocab_size] }
+    pub fn new(options: MetricOptions) -> Self {
+        Self {
+            groups: vec![[0; NUM_COLUMNS]; NUM_GROUPS],
+            token_counts: vec![0; options.vocab_size],
+            type_samples: Default::default(),
+            outliers: Outliers::default(),
+            options,
+        }
     }
 
-    /// The sums.
+    /// What is counted.
     #[must_use]
-    pub fn totals(&self) -> &MetricTotals {
-        &self.totals
+    pub fn options(&self) -> &MetricOptions {
+        &self.options
+    }
+
+    /// The sums of each group of documents.
+    #[must_use]
+    pub fn groups(&self) -> &[Row] {
+        &self.groups
+    }
+
+    /// The sums of all documents.
+    #[must_use]
+    pub fn totals(&self) -> Row {
+        let mut totals = [0; NUM_COLUMNS];
+        self.groups.iter().for_each(|row| add_row(&mut totals, row));
+        totals
     }
 
     /// How often each id occurred.
@@ -109,78 +157,88 @@ impl MetricCounters {
         &self.token_counts
     }
 
+    /// Samples of the distinct words, one for each of `SAMPLED_RULES`.
+    #[must_use]
+    pub fn type_samples(&self) -> &[TypeSample] {
+        &self.type_samples
+    }
+
+    /// The documents whose compression lies farthest from the others'.
+    #[must_use]
+    pub fn outliers(&self) -> &Outliers {
+        &self.outliers
+    }
+
     /// Encode and count documents. All of them are counted, or none.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownId` where the encoder has ids of `vocab_size` or more, `InvalidOffsets` where texts and facts differ
+    /// in number, and those of encoding.
     pub fn add_texts(
         &mut self,
         encoder: &Encoder,
         texts: &[&str],
+        facts: &[DocumentFacts],
         num_threads: usize,
         interrupted: Interrupted<'_>,
     ) -> Result<()> {
-        let sum = Mutex::new(Self::new(self.token_counts.len()));
-        parallel::for_each_range(
-            texts,
-            num_threads,
-            interrupted,
-            || (encoder.take_scratch(), Self::new(self.token_counts.len()), Vec::<u32>::new()),
-            |(scratch, counters, ids), range, cancel| {
-                for text in &texts[range] {
-                    ids.clear();
-                    encoder.encode_into(text, scratch, ids, cancel)?;
-                    counters.count_ids(ids.iter().copied().map(i64::from))?;
-                    // The tokens of this engine tile the text.
-                    let mut end = 0;
-                    let spans = ids.iter().map(|&id| {
-                        let start = end;
-                        end += encoder.vocabulary().token_bytes(id).map_or(0, <[u8]>::len);
-                        (start, end)
-                    });
-                    counters.count_text(text);
-                    counters.count_words(Words::new(text, encoder.classes(), char::len_utf8), spans);
-                }
-                Ok(())
-            },
-            |(scratch, counters, _)| {
-                encoder.keep_scratch(scratch);
-                let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                sum.add(&counters);
-            },
-        )?;
-        self.add(&sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+        check_same_number("facts", facts.len(), texts.len())?;
+        let largest = encoder.vocabulary().max_token_id();
+        if largest as usize >= self.options.vocab_size {
+            return Err(Error::UnknownId { id: largest.into(), max: largest_id(self.options.vocab_size) });
+        }
+        let measured = if u16::try_from(largest).is_ok() {
+            self.measure::<u16>(encoder, texts, num_threads, interrupted)
+        } else {
+            self.measure::<u32>(encoder, texts, num_threads, interrupted)
+        }?;
+        self.take(measured, facts);
         Ok(())
     }
 
-    /// Count documents that were encoded elsewhere. All of them are counted, or none.
+    fn measure<I: TokenId>(
+        &self,
+        encoder: &Encoder,
+        texts: &[&str],
+        num_threads: usize,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Measured> {
+        let sum = Mutex::new(Measured::default());
+        let rows = parallel::for_each_range(
+            texts,
+            num_threads,
+            interrupted,
+            || OwnDocuments::<I>::new(encoder, &self.options, &self.type_samples),
+            |documents, range, cancel| {
+                texts[range].iter().map(|text| documents.measure(text, cancel)).collect::<Result<Vec<_>>>()
+            },
+            |documents| {
+                let counted = documents.finish(encoder);
+                sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(counted);
+            },
+        )?;
+        let mut sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sum.rows = rows.into_iter().flatten().collect();
+        Ok(sum)
+    }
+
+    /// Count documents that were encoded elsewhere, by the classes of all their characters. All of them are counted,
+    /// or none.
     ///
     /// # Errors
     ///
-    /// `UnknownId` for an id of `vocab_size` or more, `InvalidOffsets` where ids and spans differ in number.
-    pub fn add_encoded(&mut self, documents: &[EncodedDocument<'_>]) -> Result<()> {
-        let classes = ClassTable::unicode_14();
-        let mut sum = Self::new(self.token_counts.len());
-        for document in documents {
-            let EncodedDocument { text, ids, spans } = *document;
-            if ids.len() != spans.len() {
-                return Err(Error::InvalidOffsets {
-                    reason: format!(
-                        "there are {} spans for {} ids (expected one each)",
-                        spans.len(),
-                        ids.len()
-                    ),
-                });
-            }
-            sum.count_ids(ids.iter().copied())?;
-            sum.count_text(text);
-            let words = Words::new(text, &classes, |_| 1);
-            if spans.is_sorted() {
-                sum.count_words(words, spans.iter().copied());
-            } else {
-                let mut sorted = spans.to_vec();
-                sorted.sort_unstable();
-                sum.count_words(words, sorted);
-            }
-        }
-        self.add(&sum);
+    /// `UnknownId` for an id of `vocab_size` or more, `InvalidOffsets` where ids and spans, or documents and facts,
+    /// or noised texts and noises differ in number, `UnicodeRestNeeded` for a character without a class.
+    pub fn add_encoded(
+        &mut self,
+        documents: &[EncodedDocument<'_>],
+        facts: &[DocumentFacts],
+        classes: &ClassTable,
+    ) -> Result<()> {
+        check_same_number("facts", facts.len(), documents.len())?;
+        let measured = measure_encoded(documents, &self.options, &self.type_samples, classes)?;
+        self.take(measured, facts);
         Ok(())
     }
 
@@ -188,119 +246,94 @@ impl MetricCounters {
     ///
     /// # Errors
     ///
-    /// `InvalidOption` where the vocabulary sizes differ.
+    /// `InvalidOption` where the options differ.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        if other.token_counts.len() != self.token_counts.len() {
-            return Err(Error::InvalidOption {
-                name: "vocab_size of the other counters",
-                value: other.token_counts.len() as u64,
-                expected: "that of these counters",
-            });
+        let wrong =
+            |name, value| Err(Error::InvalidOption { name, value, expected: "that of these counters" });
+        if other.options.vocab_size != self.options.vocab_size {
+            return wrong("vocab_size of the other counters", other.options.vocab_size as u64);
         }
-        self.add(other);
-        Ok(())
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.totals.add(&other.totals);
+        if other.options.seed != self.options.seed {
+            return wrong("seed of the other counters", other.options.seed);
+        }
+        if other.options.noise_rate != self.options.noise_rate {
+            return wrong("noise_rate of the other counters", other.options.noise_rate);
+        }
+        if other.options != self.options {
+            return wrong("number of noises of the other counters", other.options.noises.len() as u64);
+        }
+        for (row, more) in self.groups.iter_mut().zip(&other.groups) {
+            add_row(row, more);
+        }
         for (count, more) in self.token_counts.iter_mut().zip(&other.token_counts) {
             *count += more;
         }
-    }
-
-    fn count_ids(&mut self, ids: impl Iterator<Item = i64>) -> Result<()> {
-        for id in ids {
-            let count = usize::try_from(id).ok().and_then(|id| self.token_counts.get_mut(id));
-            let Some(count) = count else {
-                let max = u32::try_from(self.token_counts.len()).unwrap_or(u32::MAX).saturating_sub(1);
-                return Err(Error::UnknownId { id, max });
-            };
-            *count += 1;
+        for (sample, more) in self.type_samples.iter_mut().zip(&other.type_samples) {
+            sample.merge(more);
         }
+        self.outliers.merge(&other.outliers);
         Ok(())
     }
 
-    fn count_text(&mut self, text: &str) {
-        let line_feeds = text.bytes().filter(|&byte| byte == b'\n').count();
-        let open_line = !text.is_empty() && !text.ends_with('\n');
-        self.totals.documents += 1;
-        self.totals.bytes += text.len() as u64;
-        self.totals.characters += text.chars().count() as u64;
-        self.totals.lines += line_feeds as u64 + u64::from(open_line);
-    }
-
-    /// Spans ascend by their start; they may overlap (two tokens that share a character).
-    fn count_words(
-        &mut self,
-        mut words: impl Iterator<Item = (usize, usize)>,
-        spans: impl IntoIterator<Item = (usize, usize)>,
-    ) {
-        // The words that this token or a later one may cover: (start, end, tokens that cover it).
-        let mut open: VecDeque<(usize, usize, u32)> = VecDeque::new();
-        let close = |totals: &mut MetricTotals, (_, _, covering): (usize, usize, u32)| {
-            totals.words += 1;
-            totals.continued_words += u64::from(covering > 1);
-        };
-        for (start, end) in spans {
-            while open.front().is_some_and(|word| word.1 <= start) {
-                open.pop_front().into_iter().for_each(|word| close(&mut self.totals, word));
-            }
-            while open.back().is_none_or(|last| last.0 < end) {
-                match words.next() {
-                    // Passed over: it ends before this token starts, and no token covers it.
-                    Some((first, last)) if last <= start => close(&mut self.totals, (first, last, 0)),
-                    Some((first, last)) => open.push_back((first, last, 0)),
-                    None => break,
-                }
-            }
-            let mut covers = false;
-            for word in open.iter_mut().take_while(|word| word.0 < end) {
-                if word.1 > start && start < end {
-                    word.2 = word.2.saturating_add(1);
-                    covers = true;
-                }
-            }
-            self.totals.tokens += 1;
-            *(if covers { &mut self.totals.tokens_in_words } else { &mut self.totals.whitespace_tokens }) +=
-                1;
+    fn take(&mut self, measured: Measured, facts: &[DocumentFacts]) {
+        for ((hash, mut row), facts) in measured.rows.into_iter().zip(facts) {
+            row[REFERENCE_TOKENS] = facts.reference_tokens;
+            row[PARALLEL_TOKENS] = facts.parallel_tokens;
+            self.outliers.meet(DocumentSize { row: facts.row, bytes: row[BYTES], tokens: row[TOKENS] });
+            add_row(&mut self.groups[group_of(hash)], &row);
         }
-        for word in open {
-            close(&mut self.totals, word);
+        for (count, more) in self.token_counts.iter_mut().zip(&measured.token_counts) {
+            *count += more;
         }
-        self.totals.words += words.count() as u64;
+        for (sample, found) in self.type_samples.iter_mut().zip(&measured.found_types) {
+            sample.merge(found);
+        }
     }
 }
 
-/// The words of a text as ranges, in units of `width` (bytes or characters).
-struct Words<'a, W> {
-    characters: std::str::Chars<'a>,
-    classes: &'a ClassTable,
-    width: W,
-    position: usize,
+/// The group of a document: the leading bits of its hash.
+#[allow(clippy::cast_possible_truncation)] // ten bits
+fn group_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - NUM_GROUPS.trailing_zeros())) as usize
 }
 
-impl<'a, W: Fn(char) -> usize> Words<'a, W> {
-    fn new(text: &'a str, classes: &'a ClassTable, width: W) -> Self {
-        Self { characters: text.chars(), classes, width, position: 0 }
+fn add_row(row: &mut Row, more: &Row) {
+    for (sum, more) in row.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
-impl<W: Fn(char) -> usize> Iterator for Words<'_, W> {
-    type Item = (usize, usize);
-
-    fn next(&mut self) -> Option<(usize, usize)> {
-        let mut start = None;
-        for character in self.characters.by_ref() {
-            let before = self.position;
-            self.position += (self.width)(character);
-            match (self.classes.of(u32::from(character)) == Class::Space, start) {
-                (true, Some(start)) => return Some((start, before)),
-                (false, None) => start = Some(before),
-                _ => {}
-            }
-        }
-        start.map(|start| (start, self.position))
+fn check_same_number(what: &str, found: usize, texts: usize) -> Result<()> {
+    if found == texts {
+        return Ok(());
     }
+    Err(Error::InvalidOffsets {
+        reason: format!("there are {found} {what} for {texts} texts (expected one each)"),
+    })
+}
+
+fn largest_id(vocab_size: usize) -> u32 {
+    u32::try_from(vocab_size).unwrap_or(u32::MAX).saturating_sub(1)
+}
+
+/// A text with noise.
+///
+/// # Errors
+///
+/// `UnicodeRestNeeded` for a character without a class.
+pub fn noised_text(source: NoiseSource, text: &str, classes: &ClassTable) -> Result<String> {
+    if let Some(code_point) = unassigned(text, classes) {
+        return Err(Error::UnicodeRestNeeded { code_point });
+    }
+    let mut noised = Noised::default();
+    source.apply(text, document_hash(text.as_bytes()), classes, &mut noised);
+    Ok(noised.text)
+}
+
+/// The first code point of `text` that has no class yet.
+fn unassigned(text: &str, classes: &ClassTable) -> Option<u32> {
+    let mut code_points = text.chars().filter(|character| !character.is_ascii()).map(u32::from);
+    code_points.find(|&code_point| classes.of(code_point) == Class::Unassigned)
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 //! Saved states of a run depend on every bit of this file: change nothing without a new version of the state.
 
 /// 2^64 divided by the golden ratio, the step of `SplitMix64`.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Feistel rounds. Four make a permutation that looks random on large domains; small ones want more.
 const ROUNDS: usize = 12;
 /// Smallest domain, 2^8: on the few bits that a short length needs, Feistel rounds reach too few permutations.
 const MIN_BITS: u32 = 8;
 
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014): a bijection of 64 bits that mixes them well.
-fn mix(mut word: u64) -> u64 {
+pub(crate) fn mix(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ word >> 31

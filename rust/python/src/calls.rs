@@ -44,7 +44,7 @@ pub(crate) fn interruptible<R: Send>(
 }
 
 /// The classes of all code points, from the installed `tokenizers`.
-fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
+pub(crate) fn class_ranges(py: Python<'_>) -> PyResult<Vec<ClassRange>> {
     let ranges: Vec<(u32, u32, u8)> =
         py.import("gristmill._unicode")?.getattr("class_ranges")?.call0()?.extract()?;
     Ok(ranges.into_iter().map(|(first, last, number)| (first, last, class(number))).collect())

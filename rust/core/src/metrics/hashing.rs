@@ -1,0 +1,137 @@
+//! Hashes that group documents, sample words and seed noise. Saved counters lean on them: changing one needs a new
+//! version of the saved form.
+
+#![allow(clippy::inline_always)] // one call for each word
+
+use crate::order::{GOLDEN, mix};
+
+const MULTIPLIERS: [u64; 4] =
+    [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93, 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
+
+/// A hash of all bytes: four lanes of 8 bytes each, so that the multiplications overlap.
+///
+/// ```text
+/// lane[i] = (lane[i] ^ word[i]) * M[i];  lane[i] ^= lane[i] >> 32        for each 32 bytes, the last ones padded by 0
+/// hash    = mix(... mix(length ^ lane[0]) ... ^ lane[3])
+/// ```
+#[must_use]
+pub fn document_hash(bytes: &[u8]) -> u64 {
+    let mut lanes = MULTIPLIERS;
+    let mut chunks = bytes.chunks_exact(32);
+    for chunk in chunks.by_ref() {
+        absorb(&mut lanes, chunk);
+    }
+    if !chunks.remainder().is_empty() {
+        let mut padded = [0; 32];
+        padded[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        absorb(&mut lanes, &padded);
+    }
+    lanes.iter().fold(bytes.len() as u64, |hash, lane| mix(hash ^ lane))
+}
+
+#[inline]
+fn absorb(lanes: &mut [u64; 4], chunk: &[u8]) {
+    for (i, (lane, word)) in lanes.iter_mut().zip(chunk.as_chunks::<8>().0).enumerate() {
+        *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(MULTIPLIERS[i]);
+        *lane ^= *lane >> 32;
+    }
+}
+
+/// A hash of the word `text[start..end]`, quick for words of up to 16 bytes, which most are.
+#[inline(always)]
+#[must_use]
+pub(crate) fn word_hash(text: &[u8], start: usize, end: usize) -> u64 {
+    let length = end - start;
+    if length > 16 {
+        return document_hash(&text[start..end]);
+    }
+    let (low, high) = if let Some(window) = text.get(start..start + 16) {
+        let (words, _) = window.as_chunks::<8>();
+        (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))
+    } else {
+        let mut padded = [0; 16];
+        padded[..length].copy_from_slice(&text[start..end]);
+        let (words, _) = padded.as_chunks::<8>();
+        (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))
+    };
+    short_hash(low & LOW_BYTES[length], high & HIGH_BYTES[length], length)
+}
+
+/// Masks of the first 8 of `length` bytes, by length.
+const LOW_BYTES: [u64; 17] = byte_masks(0);
+/// Masks of the second 8 of them.
+const HIGH_BYTES: [u64; 17] = byte_masks(8);
+
+const fn byte_masks(skipped: usize) -> [u64; 17] {
+    let mut masks = [0; 17];
+    let mut length: usize = 0;
+    while length <= 16 {
+        let bytes = length.saturating_sub(skipped);
+        masks[length] = if bytes >= 8 { u64::MAX } else { (1 << (8 * bytes)) - 1 };
+        length += 1;
+    }
+    masks
+}
+
+#[inline(always)]
+fn short_hash(low: u64, high: u64, length: usize) -> u64 {
+    let fold = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        #[allow(clippy::cast_possible_truncation)] // the two halves
+        let (low, high) = (product as u64, (product >> 64) as u64);
+        low ^ high
+    };
+    fold(fold(low ^ MULTIPLIERS[1], high ^ MULTIPLIERS[2] ^ length as u64) ^ MULTIPLIERS[3], GOLDEN)
+}
+
+/// A stream of random words: `SplitMix64` (Steele, Lea, Flood 2014).
+#[derive(Debug)]
+pub(crate) struct RandomWords(u64);
+
+impl RandomWords {
+    /// The stream of (seed, number of the purpose, hash of the document).
+    pub(crate) fn new(seed: u64, purpose: u64, document: u64) -> Self {
+        Self(mix(mix(seed.wrapping_add(GOLDEN.wrapping_mul(purpose + 1))) ^ document))
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GOLDEN);
+        mix(self.0)
+    }
+
+    /// A number below `limit`. (Its bias, limit / 2^64, is no matter here.)
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // below `limit`, which is a usize
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn goldens() {
+        assert_eq!(document_hash(b""), document_hash(b""));
+        assert_ne!(document_hash(b""), document_hash(b"\0"));
+        assert_ne!(document_hash(b"a"), document_hash(b"a\0"));
+        let text = b"word and wordy";
+        assert_ne!(word_hash(text, 0, 4), word_hash(text, 0, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_words_hash_is_a_function_of_its_bytes(
+            word in proptest::collection::vec(any::<u8>(), 0..40),
+            before in proptest::collection::vec(any::<u8>(), 0..20),
+            after in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let text = [before.as_slice(), &word, &after].concat();
+            let found = word_hash(&text, before.len(), before.len() + word.len());
+            prop_assert_eq!(found, word_hash(&word, 0, word.len()));
+        }
+    }
+}
