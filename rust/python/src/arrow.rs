@@ -51,6 +51,10 @@ impl ArrowTexts {
         })
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Each row's bytes; None where it is null.
     pub(crate) fn values(&self) -> impl Iterator<Item = Option<&[u8]>> {
         self.rows.clone().map(|row| self.value(row).0)

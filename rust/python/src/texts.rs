@@ -56,6 +56,13 @@ impl<'py> Batch<'py> {
             Self::Objects(py, _) | Self::Arrow(py, _) => *py,
         }
     }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Objects(_, objects) => objects.len(),
+            Self::Arrow(_, texts) => texts.len(),
+        }
+    }
 }
 
 /// Hold what a sequence has.
