@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -173,7 +174,9 @@ def test_everything_takes_arrow(
     packed = pack(table, tokenizer, 4, "pad", text_column="code")
     assert packed.blocks.tolist() == pack(rows, tokenizer, 4, "pad").blocks.tolist()
     assert packed.ledger == pack(rows, tokenizer, 4, "pad").ledger
-    assert measure_tokenizer(tokenizer, column) == measure_tokenizer(tokenizer, rows)
+    measured, own = measure_tokenizer(tokenizer, column), measure_tokenizer(tokenizer, rows)
+    assert dataclasses.replace(measured.corpus, name=own.corpus.name) == own.corpus
+    assert dataclasses.replace(measured, corpus=own.corpus) == own
     assert estimate_chars_per_token(tokenizer, column, 3) == estimate_chars_per_token(tokenizer, rows, 3)
     like = tokenizer if slow else None
     options: dict[str, Any] = {"vocab_size": 300, "show_progress": False, "like": like}

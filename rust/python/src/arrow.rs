@@ -1,4 +1,4 @@
-//! `ArrowTexts`, `ArrowStream`: columns of text in Arrow memory, through the PyCapsule interface, without a copy.
+//! `ArrowTexts`, `ArrowStream`: columns of text in Arrow memory, through the `PyCapsule` interface, without a copy.
 
 use std::ffi::CStr;
 use std::ops::Range;
@@ -147,12 +147,15 @@ impl ArrowTexts {
     /// How many of the first rows reach `max_bytes`, all if they do not; one at least, if there are any.
     fn num_fitting(&self, max_bytes: usize) -> usize {
         let mut num_bytes = 0;
-        let is_before = |value: &Option<&[u8]>| {
-            let goes_on = num_bytes < max_bytes;
+        let mut num_rows = 0;
+        for value in self.values() {
             num_bytes += value.map_or(0, <[u8]>::len);
-            goes_on
-        };
-        self.values().take_while(is_before).count().max(1).min(self.rows.len())
+            num_rows += 1;
+            if num_bytes >= max_bytes {
+                break;
+            }
+        }
+        num_rows
     }
 }
 

@@ -359,7 +359,7 @@ fn a_key_beyond_the_dictionary_is_named() {
         fields.dictionary = Box::into_raw(Box::new(schema("u", "", Vec::new())));
         match import(&fields, keys, None).unwrap_err() {
             Error::InvalidArrow { reason } => {
-                assert!(reason.contains("expected one of the dictionary's 2"), "{reason}")
+                assert!(reason.contains("expected one of the dictionary's 2"), "{reason}");
             }
             other => panic!("expected InvalidArrow, found {other:?}"),
         }

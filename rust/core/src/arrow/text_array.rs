@@ -448,7 +448,7 @@ impl Values {
         }
         // SAFETY: there are `num_buffers` pointers, and as many sizes.
         let (data, size) = unsafe {
-            ((*buffers.add(buffer)).cast::<u8>(), sizes.cast::<i64>().add(buffer).read_unaligned())
+            ((*buffers.add(buffer)).cast::<u8>(), sizes.add(8 * buffer).cast::<i64>().read_unaligned())
         };
         if data.is_null() || start + length > usize::try_from(size).ok()? {
             return None;
