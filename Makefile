@@ -67,9 +67,10 @@ python-lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest gristmill._native
 
-# tests/conftest.py makes a skip that tests/allowed_skips.txt does not list a failure.
+# Two processes share the test files (tests/sharing.py says which stay together). A skip that
+# tests/allowed_skips.txt does not list is a failure (tests/skip_policy.py).
 python-test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 clean:
 	rm -rf target dist gristmill-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -63,8 +63,8 @@ def test_a_failed_write_changes_nothing(tmp_path: Path, count: int) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def fill(folder: Path) -> None:
-    with durable.atomic_folder(folder) as temporary:
+def fill(folder: Path, replace: bool = False) -> None:
+    with durable.atomic_folder(folder, replace=replace) as temporary:
         durable.write_inside(temporary / "a.bin", b"a" * 1000)
         (temporary / "sub").mkdir()
         durable.write_inside(temporary / "sub" / "b.bin", b"b" * 1000)
@@ -89,6 +89,17 @@ def test_a_failed_folder_leaves_nothing(tmp_path: Path, count: int) -> None:
     with pytest.raises(OSError, match="no space left"):
         fill(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+# one more step than above, for what was there goes aside first; at the last one the new folder is in place
+@pytest.mark.parametrize("count", range(1, FOLDER_STEPS + 1))
+def test_a_failed_replacement_leaves_what_was_there(tmp_path: Path, count: int) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.bin").write_bytes(b"old")
+    durable.set_fault_hook(fail_at(count))
+    with pytest.raises(OSError, match="no space left"):
+        fill(tmp_path / "out", replace=True)
+    assert [(path.name, path.is_dir()) for path in tmp_path.rglob("*")] == [("out", True), ("old.bin", False)]
 
 
 KILLED = """

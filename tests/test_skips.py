@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ def test_a_skip_fails_unless_listed(pytester: pytest.Pytester, allowed: str, exi
     pytester.makepyfile(
         test_it="import pytest\ndef test_gpu():\n    pytest.skip('none')\ndef test_runs():\n    pass\n"
     )
-    result = pytester.runpytest_subprocess()
-    assert result.ret == exit_code
+    # as `make test` runs it; a bare environment has no pytest-xdist
+    shared = ["--numprocesses", "2"] if importlib.util.find_spec("xdist") else []
+    for arguments in ([], shared):
+        assert pytester.runpytest_subprocess(*arguments).ret == exit_code
 
 
 def test_a_listed_skip_needs_a_reason(tmp_path: Path) -> None:

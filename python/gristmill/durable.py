@@ -111,8 +111,9 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
 
     Args:
         path: a folder that does not exist; its parent is made where missing.
-        replace: take the place of an existing folder, which is moved aside and then removed. (A crash
-            between the two renames leaves none at `path`; at no time is one there that is half written.)
+        replace: take the place of an existing folder, which is moved aside and then removed, and moved back
+            on an error. (A crash between the two renames leaves none at `path`; at no time is one there that
+            is half written.)
 
     Raises:
         FileExistsError: `path` exists and `replace` was not asked for.
@@ -128,7 +129,7 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
     path = Path(path)
     _refuse_existing(path, replace)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_beside(path)
+    temporary, aside = _temporary_beside(path), _temporary_beside(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -139,7 +140,6 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
             _fsync(Path(folder), path / Path(folder).relative_to(temporary))
         # rename() would silently take the place of an empty folder that appeared meanwhile
         _refuse_existing(path, replace)
-        aside = _temporary_beside(path)
         if path.exists():
             _before("rename", path)
             path.rename(aside)
@@ -148,6 +148,10 @@ def atomic_folder(path: str | os.PathLike[str], *, replace: bool = False) -> Ite
         _fsync(path.parent, path.parent)
         shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
+        if aside.exists():
+            if not os.path.lexists(path):  # the new one did not get there: what was there comes back
+                aside.rename(path)
+            shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 

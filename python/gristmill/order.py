@@ -96,17 +96,8 @@ class BlockStream:
     Args:
         source: where documents come from (`gristmill.corpus.as_source`).
         tokenizer: encodes, and has the EOS that follows every document.
-        seq_length: ids in a block.
-        num_lanes: logical streams that documents are dealt to, 1 to 512. A block waits for its lane: where
-            some lanes get longer documents, the tokens of those wait in memory, and the log says so.
-        shuffle: permute each window of `shuffle_window` rows, by `seed` and the epoch.
-        infinite: go on with another epoch, for ever; remainders are carried over.
-        final: at the end of a finite corpus, "drop" each lane's partial block, or "pad" it.
-        on_bad: "error" raises at a row that is no text, "skip" leaves it out and counts it.
-        num_threads: Rust threads, all cores by default.
-        on_refill: called with a `RefillEvent` for each filling of the buffer.
-        chars_per_token: a hint for the first buffer; nothing but speed depends on it.
-        buffer_sequences: blocks' worth of tokens that one filling produces, at least.
+        seq_length and the rest: as `gristmill.ConstantLengthDataset` has them; `buffer_sequences` counts the
+            blocks of all ranks.
 
     Raises:
         TypeError, ValueError: an option is of the wrong type or out of range.

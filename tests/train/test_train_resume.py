@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from tests.train.launching import Zygote
 from tests.train.projects import (
     CHECKPOINT_EVERY,
@@ -43,6 +44,10 @@ def test_the_unbroken_run(unbroken: Unbroken, project: Project) -> None:
     assert ledger["eos_tokens"] == ledger["documents_packed"]
     folders = sorted(path.name for path in (unbroken.output / "checkpoints").iterdir())
     assert folders == ["step-00000020", "step-00000024"]
+    # each rank drops out by random numbers of its own
+    states = read_checkpoint(unbroken.output / "checkpoints" / folders[-1]).rng
+    (name,) = {key.removeprefix("rank0/") for key in states if key.startswith("rank0/torch")}
+    assert not torch.equal(states[f"rank0/{name}"], states[f"rank1/{name}"])
 
 
 def test_every_document_of_an_epoch_is_seen_once(unbroken: Unbroken, project: Project) -> None:

@@ -30,6 +30,9 @@ mod byte_alphabet;
 pub mod cancel;
 pub mod encoder;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod huge_pages;
 pub mod id;
 pub mod instructions;
