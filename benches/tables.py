@@ -227,3 +227,35 @@ def training_table(report: Report) -> str:
 
 
 TABLES["training"] = training_table
+
+
+def packing_table(report: Report) -> str:
+    """Gigabytes a second beside memcpy, then best fit with its waste."""
+    texts = []
+    for cell in report["joining"]:
+        texts.append(
+            f"**Ready ids to blocks, documents of {cell['average_length']:,} tokens on average**, "
+            f"{cell['bytes'] / 1e6:.0f} MB, {cell['rounds']} rounds\n"
+        )
+        texts.append("| | GB/s | of memcpy |\n|---|---|---|")
+        texts += [
+            f"| {row['way']} | {row['gigabytes_per_second']:.2f} | {row['share_of_memcpy']:.1%} |"
+            for row in sorted(cell["ways"], key=lambda row: -row["share_of_memcpy"])
+        ]
+        texts.append("")
+    for cell in report["fitting"]:
+        texts.append(
+            f"**Best fit, documents of {cell['average_length']:,} tokens on average**, "
+            f"{cell['documents']:,} documents, {cell['rounds']} rounds\n"
+        )
+        texts.append("| | million tokens/s | padding | tokens lost |\n|---|---|---|---|")
+        texts += [
+            f"| {row['way']} | {row['million_tokens_per_second']:.1f} | {row['padding_share']:.2%} "
+            f"| {row['tokens_lost']:,} |"
+            for row in cell["ways"]
+        ]
+        texts.append("")
+    return "\n".join(texts)
+
+
+TABLES["packing"] = packing_table

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gristmill.corpus import take as take
     from gristmill.dataset import ConstantLengthDataset as ConstantLengthDataset
     from gristmill.errors import (
+        ArrowDataError as ArrowDataError,
         BadDocumentError as BadDocumentError,
         CheckpointError as CheckpointError,
         ConfigError as ConfigError,
@@ -96,6 +97,7 @@ _HOME = {
     "Ledger": "packing",
     "ConstantLengthDataset": "dataset",
     "model_size": "train.model",
+    "ArrowDataError": "errors",
     "GristmillError": "errors",
     "TokenizerError": "errors",
     "UnsupportedTokenizerError": "errors",

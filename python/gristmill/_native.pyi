@@ -1,12 +1,14 @@
 """Types of the compiled module (rust/python). `stubtest` compares this file with the built module."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ArrowStream",
+    "ArrowTexts",
     "BestFitPacker",
     "BpeTrainer",
     "Encoder",
@@ -26,6 +28,28 @@ __version__: str
 _BlockArrays: TypeAlias = tuple[
     NDArray[Any], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]
 ]
+
+@final
+class ArrowTexts:
+    """A sequence of texts that lie in Arrow memory; slices share it."""
+
+    def __new__(cls, documents: object, column: str | None = None) -> ArrowTexts: ...
+    @staticmethod
+    def joined(parts: list[ArrowTexts]) -> ArrowTexts: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> str | bytes | None: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> ArrowTexts: ...
+    def num_fitting(self, max_bytes: int) -> int: ...
+
+@final
+class ArrowStream:
+    """The arrays of a stream, as `ArrowTexts`, read one by one."""
+
+    def __new__(cls, documents: object, column: str | None = None) -> ArrowStream: ...
+    def __iter__(self) -> ArrowStream: ...
+    def __next__(self) -> ArrowTexts: ...
 
 @final
 class Encoder:

@@ -16,7 +16,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as Abstra
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from gristmill.errors import BadDocumentError, SourceError
+from gristmill import _native
+from gristmill.arrow_columns import (
+    ArrowSource,
+    ArrowStreamSource,
+    TableSource,
+    column_of_data_set,
+    has_arrow,
+    in_arrow,
+)
+from gristmill.errors import BadDocumentError, GristmillError, SourceError
 from gristmill.options import check_choice, check_count
 from gristmill.sources import (
     DocumentSource as DocumentSource,
@@ -26,13 +35,13 @@ from gristmill.sources import (
     Seek as Seek,
     SequenceSource,
     SourceReader as SourceReader,
-    TableSource,
 )
 from gristmill.streams import StreamSource
 
 OnBad = Literal["error", "skip"]
 
-# A batch ends early when its texts reach this size, so that long documents do not add up.
+# A batch ends early when its texts reach this size (bytes, in Arrow memory), so that long documents do not
+# add up.
 _BATCH_CHARACTERS = 1 << 23
 
 
@@ -41,13 +50,14 @@ class TextBatch:
     """Raw values in the order of the corpus.
 
     Attributes:
-        texts: str and bytes if the corpus is sound; whatever else it held is there, too.
+        texts: str and bytes if the corpus is sound; whatever else it held is there, too. Texts in Arrow
+            memory stay there (`_native.ArrowTexts`).
         first_row: number of the first one in the corpus, from 0.
         source: how errors call the corpus.
         origin: the corpus.
     """
 
-    texts: list[object]
+    texts: Sequence[object]
     first_row: int
     source: str
     origin: DocumentSource
@@ -62,9 +72,11 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
     """Wrap documents as a source; what is a source already is returned as it is.
 
     Args:
-        documents: a list or any other `Sequence`, a `datasets` data set (streaming or not), an object whose
-            `__iter__` starts anew, or an iterator. Its rows are texts (`str`, UTF-8 `bytes`) or mappings.
-        text_column: the column that holds the text, where rows are mappings.
+        documents: a list or any other `Sequence`, a `datasets` data set (streaming or not) or a column of
+            one, Arrow memory (`__arrow_c_array__` or `__arrow_c_stream__`: arrays, tables, readers), an
+            object whose `__iter__` starts anew, or an iterator. Its rows are texts (`str`, UTF-8 `bytes`) or
+            mappings.
+        text_column: the column that holds the text, where rows are mappings, and of tables.
 
     Raises:
         TypeError: `documents` is one text, a mapping, or cannot be iterated.
@@ -95,18 +107,25 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
             f"documents is a {type(documents).__name__}, which has no order of its own (expected a list: "
             "sort it)"
         )
-    if hasattr(documents, "columns") and hasattr(documents, "dtypes"):
-        # a data frame iterates over the names of its columns, which would pass for documents
-        raise TypeError(
-            f"documents is a {type(documents).__name__} (expected a list or another iterable of texts: "
-            "take the column, as in list(frame[name]))"
-        )
     # `datasets` is looked up, never imported: whoever holds one of its objects has imported it.
     datasets = sys.modules.get("datasets")
     if datasets is not None and isinstance(documents, datasets.Dataset):
         return TableSource(documents, _data_set_name(documents), text_column)
     if datasets is not None and isinstance(documents, datasets.IterableDataset):
         return StreamSource(documents, _data_set_name(documents), text_column)
+    column = column_of_data_set(documents)
+    if column is not None:
+        return TableSource(column[0], _data_set_name(column[0]), column[1])
+    if has_arrow(documents):
+        source = _arrow_source(documents, text_column)
+        if source is not None:
+            return source
+    if hasattr(documents, "columns") and hasattr(documents, "dtypes"):
+        # a data frame iterates over the names of its columns, which would pass for documents
+        raise TypeError(
+            f"documents is a {type(documents).__name__} (expected a list or another iterable of texts: "
+            "take the column, as in list(frame[name]))"
+        )
     name = getattr(documents, "source_name", None) or f"documents ({type(documents).__name__})"
     if isinstance(documents, Sequence):
         return SequenceSource(documents, name, text_column)
@@ -118,6 +137,24 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
         f"documents is a {type(documents).__name__} (expected a list or another iterable of texts or rows, "
         "or a datasets data set)"
     )
+
+
+def _arrow_source(documents: object, text_column: str) -> DocumentSource | None:
+    """Return a source of Arrow memory; None for what says that it has some, and cannot be put there.
+
+    A `pandas.Series` of various objects is such a one: it is iterated over, and each value judged.
+    """
+    name = f"documents ({type(documents).__name__})"
+    if not hasattr(documents, "__len__"):
+        return ArrowStreamSource(documents, name, text_column)
+    try:
+        return ArrowSource(documents, name, text_column)
+    except GristmillError:
+        raise
+    except (TypeError, ValueError, ImportError):
+        if hasattr(documents, "columns") or not isinstance(documents, Iterable):
+            raise
+        return None
 
 
 def iter_batches(
@@ -142,6 +179,9 @@ def iter_batches(
 
 def _batches(source: DocumentSource, batch_documents: int) -> Iterator[TextBatch]:
     reader = source.open()
+    if source.in_arrow:
+        yield from _arrow_batches(source, reader, batch_documents)
+        return
     texts: list[object] = []
     row = size = 0
     for text in _documents(reader, batch_documents):
@@ -153,6 +193,16 @@ def _batches(source: DocumentSource, batch_documents: int) -> Iterator[TextBatch
             texts, size = [], 0
     if texts:
         yield TextBatch(texts, row, source.name, source)
+
+
+def _arrow_batches(source: DocumentSource, reader: SourceReader, batch_documents: int) -> Iterator[TextBatch]:
+    row = 0
+    while len(texts := reader.read(batch_documents)):
+        while len(texts):
+            part = texts[: cast(_native.ArrowTexts, texts).num_fitting(_BATCH_CHARACTERS)]
+            yield TextBatch(part, row, source.name, source)
+            row += len(part)
+            texts = texts[len(part) :]
 
 
 def _documents(reader: SourceReader, batch_documents: int) -> Iterator[object]:
@@ -187,9 +237,11 @@ def take(documents: object, n: int) -> list[object]:
         own = documents.shard(num_shards=1, index=0)
         own.set_epoch(documents.epoch)
         return list(own.take(count))
+    if has_arrow(documents) and hasattr(documents, "__len__"):
+        return list(in_arrow(documents)[:count])
     as_source(documents)  # refuses what holds no documents
     if isinstance(documents, DocumentSource):
-        return documents.open().read(count)
+        return list(documents.open().read(count))
     return list(itertools.islice(cast(Iterable[object], documents), count))
 
 

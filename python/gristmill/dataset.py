@@ -58,9 +58,9 @@ class ConstantLengthDataset(_Base):
     pickles by its arguments and a state loaded but not yet used, not by the place of a pass.
 
     Args:
-        documents: a list or any other `Sequence`, a `datasets` data set (streaming or not), an object whose
-            `__iter__` starts anew, or an iterator (one pass: no second epoch, no resuming). Rows are texts
-            (`str`, UTF-8 `bytes`) or mappings.
+        documents: a list or any other `Sequence`, a `datasets` data set (streaming or not), Arrow arrays or
+            tables, an object whose `__iter__` starts anew, or an iterator or Arrow stream (one pass: no
+            second epoch, no resuming). Rows are texts (`str`, UTF-8 `bytes`) or mappings.
         tokenizer: encodes, and has the EOS that follows every document.
         seq_length: ids in a sample, at least 2.
         text_column: the column of rows that holds the text.

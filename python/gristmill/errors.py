@@ -50,6 +50,10 @@ class FileFormatError(GristmillError, ValueError):
     """A file is not in the format that its name says, or holds what its reader cannot read."""
 
 
+class ArrowDataError(GristmillError, ValueError):
+    """An Arrow array or stream contradicts itself, was consumed before, or failed while it was read."""
+
+
 class MissingColumnError(GristmillError, KeyError):
     """A row has no column of the asked name."""
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristmill import _native, durable
+from gristmill.arrow_columns import in_arrow
 from gristmill.corpus import TextBatch, as_source, iter_batches
 from gristmill.errors import (
     BadDocumentError,
@@ -105,7 +106,7 @@ def measure_tokenizer(
 
     Args:
         tokenizer: what is measured.
-        documents: any iterable of texts, of lists of texts, or of rows with a text column.
+        documents: any iterable of texts, of lists of texts, or of rows with a text column; Arrow memory.
         text_column: the column of rows that holds the text.
         num_threads: Rust threads, all cores by default. No figure depends on it.
         on_bad: "error" raises at the first value that is no text, "skip" counts such values and goes on.
@@ -319,6 +320,7 @@ class TokenizerMeter:
             BadDocumentError: a value is no text, and `on_bad` is "error"; nothing of the batch was counted.
         """
         threads, skip_bad = check_num_threads(num_threads), is_skip(on_bad)
+        texts = in_arrow(texts)
         first_row, num_texts = self._first_row + self.num_rows, len(texts)
         rows: list[int] | None = None
         if parallel_texts is not None:

@@ -54,7 +54,8 @@ def pack(
 
     Args:
         documents: any iterable of texts (`str`, UTF-8 `bytes`), of lists of texts, or of rows with a text
-            column; a `datasets` data set, streaming or not.
+            column; a `datasets` data set, streaming or not; Arrow arrays, tables and readers, which are read
+            where they lie.
         tokenizer: encodes, and has the EOS that follows every document.
         seq_length: ids in a block, at least 2.
         final: "drop" the last, partial block, or "pad" it with the tokenizer's padding id (EOS without one).

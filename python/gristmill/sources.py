@@ -2,7 +2,8 @@
 
     documents            seek     what resuming costs
     list, any Sequence   exact    nothing
-    datasets.Dataset     exact    nothing
+    datasets.Dataset     exact    nothing (arrow_columns.py)
+    Arrow arrays         exact    nothing (arrow_columns.py); a stream of them: as an iterator
     datasets stream      unit     its current shard is read again from the start (`reshard()`: small ones)
     any re-iterable      none     everything before the position is read again and thrown away
     iterator, generator  none     can be read once: no second epoch, no resuming
@@ -40,7 +41,7 @@ class SourceReader(ABC):
     """One pass over a source, possibly from its middle."""
 
     @abstractmethod
-    def read(self, max_documents: int) -> list[object]:
+    def read(self, max_documents: int) -> Sequence[object]:
         """Return the next raw values, as many as asked unless the end is reached, `[]` at the end."""
 
     @abstractmethod
@@ -56,10 +57,12 @@ class DocumentSource(ABC):
         text_column: the column of rows that holds the text; rows that are no mapping are the text.
         seek: what opening at a position costs; see the table at the head of this module.
         repeatable: whether a second pass can be opened.
+        in_arrow: whether what is read lies in Arrow memory (`_native.ArrowTexts`), each row one text.
     """
 
     seek: Seek
     repeatable = True
+    in_arrow = False
 
     def __init__(self, name: str, text_column: str) -> None:
         self.name = name
@@ -117,7 +120,7 @@ class SequenceSource(DocumentSource):
         """Say how many rows there are."""
         return {"rows": len(self._documents)}
 
-    def rows(self, start: int, count: int) -> list[object]:
+    def rows(self, start: int, count: int) -> Sequence[object]:
         """Return up to `count` texts from row `start` on."""
         documents = self._documents
         if isinstance(documents, list | tuple):
@@ -127,33 +130,19 @@ class SequenceSource(DocumentSource):
         return self.texts(rows, start)
 
 
-class TableSource(SequenceSource):
-    """A map-style `datasets.Dataset`: read by index, only its text column."""
-
-    def __init__(self, documents: Any, name: str, text_column: str) -> None:
-        if text_column not in documents.column_names:
-            raise missing_column(name, 0, text_column, documents.column_names)
-        super().__init__(documents, name, text_column)
-        self._table = documents.with_format(None).select_columns([text_column])
-
-    def rows(self, start: int, count: int) -> list[object]:
-        """Return up to `count` texts from row `start` on."""
-        return list(self._table[start : start + count][self.text_column])
-
-
 class _SequenceReader(SourceReader):
     def __init__(self, source: SequenceSource, row: int) -> None:
         self._source = source
         self._row = row
 
-    def read(self, max_documents: int) -> list[object]:
+    def read(self, max_documents: int) -> Sequence[object]:
         try:
             rows = self._source.rows(self._row, max_documents)
         except Exception as error:
             explain(error, f"{self._source.name}, row {self._row}")
             raise
         self._row += len(rows)
-        return rows
+        return rows if len(rows) else []
 
     def position(self) -> Position:
         return {"row": self._row}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gristmill import _native
+from gristmill.arrow_columns import in_arrow
 from gristmill.errors import BadDocumentError
 from gristmill.options import check_choice, check_count
 from gristmill.reference import default_num_threads
@@ -86,7 +87,7 @@ def good_texts(texts: Sequence[object], skip_bad: bool) -> tuple[list[str], list
         BadDocumentError: at the first bad one, unless `skip_bad`.
     """
     if not isinstance(texts, list | tuple | str | bytes):  # a lone text is refused below
-        texts = list(texts)  # it may be one that can be gone through only once
+        texts = list(in_arrow(texts))  # it may be one that can be gone through only once
     bad = _native.check_texts(texts)
     if bad and not skip_bad:
         index, reason = bad[0]

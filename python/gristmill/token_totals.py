@@ -91,7 +91,7 @@ def count_tokens(
     byte_sums = np.zeros(NUM_GROUPS, dtype=np.int64)
     token_sums = {name: np.zeros(NUM_GROUPS, dtype=np.int64) for name in tokenizers}
     for batch in iter_batches(documents, text_column, _BATCH_DOCUMENTS):
-        texts: list[object] = batch.texts
+        texts = batch.texts
         for place, (name, tokenizer) in enumerate(tokenizers.items()):
             try:
                 encoded = tokenizer.encode_batch(texts, num_threads, on_bad)

@@ -22,6 +22,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from gristmill import _native, durable, tokenizer_file as files
+from gristmill.arrow_columns import in_arrow
 from gristmill.byte_alphabet import bytes_of_token
 from gristmill.errors import BadDocumentError, TokenizerError, UnsupportedTokenizerError, require_extra
 from gristmill.options import check_count
@@ -224,7 +225,8 @@ class Tokenizer(Vocabulary):
         """Return the ids of many texts, each `str` or UTF-8 `bytes`.
 
         Args:
-            texts: a sequence of texts.
+            texts: a sequence of texts; or texts in Arrow memory (whatever has `__arrow_c_array__` or
+                `__arrow_c_stream__`, a column of a `datasets` data set), which are read where they lie.
             num_threads: Rust threads, all cores by default. Ids never depend on it. The road through the
                 installed `tokenizers` cannot be told a number; RAYON_NUM_THREADS sets it for the process.
             on_bad: "error" raises at the first value that is no text, "skip" leaves such values out.
@@ -246,7 +248,8 @@ class Tokenizer(Vocabulary):
                 f"texts is a single {type(texts).__name__} "
                 "(expected a sequence of texts; encode takes a single one)"
             )
-        if not isinstance(texts, Iterable):
+        texts = in_arrow(texts)
+        if not isinstance(texts, Iterable | _native.ArrowTexts):
             raise TypeError(f"texts is a {type(texts).__name__} (expected a sequence of texts)")
         if self._native is not None and not allow_special:
             ids, offsets, bad = self._native.encode_batch(texts, threads, skip_bad)

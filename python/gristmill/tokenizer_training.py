@@ -69,7 +69,8 @@ def train_tokenizer(
 
     Args:
         documents: any iterable of texts (`str`, UTF-8 `bytes`), of lists of texts, or of rows with a text
-            column; a `datasets` data set, streaming or not. Read once.
+            column; a `datasets` data set, streaming or not; Arrow arrays, tables and readers, which are read
+            where they lie. Read once.
         vocab_size: number of tokens wanted, special tokens and alphabet included. It gets smaller where the
             corpus has no more pairs to merge.
         text_column: the column of rows that holds the text.

@@ -142,7 +142,8 @@ class WindowReader:
             if self._reader is None:
                 self._reader = self._source.open(mark.position)
             position = self._reader.position() if mark.row else None
-            rows = self._reader.read(self._num_rows)
+            # One by one: a window is permuted, and hashed by characters.
+            rows = list(self._reader.read(self._num_rows))
             if rows or mark.digest is not None:  # a resumed run finds its rows, or says that they are gone
                 return self._window(rows, position, next_document, skipped)
             self._end_epoch(next_document, skipped)
@@ -186,7 +187,7 @@ class WindowReader:
                 mark.row,
             )
             self._reader = self._source.open({"row": mark.row})
-            rows = self._reader.read(self._num_rows)
+            rows = list(self._reader.read(self._num_rows))
             if _digest(rows) == mark.digest:
                 return rows, {"row": mark.row}
         raise ResumeError(

@@ -60,6 +60,32 @@ pub enum Error {
         /// What was expected.
         expected: &'static str,
     },
+    /// An Arrow array or stream that is no column of texts.
+    UnsupportedArrow {
+        /// The format string of the C data interface.
+        format: String,
+        /// What it stands for.
+        found: String,
+    },
+    /// An Arrow table without the column that was asked for.
+    MissingArrowColumn {
+        /// The column asked for.
+        column: String,
+        /// The columns there are.
+        found: Vec<String>,
+    },
+    /// An Arrow array that contradicts itself, or was consumed before.
+    InvalidArrow {
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A stream of Arrow arrays whose producer failed.
+    ArrowStream {
+        /// Its error code, one of `errno`.
+        code: i32,
+        /// What it said.
+        message: String,
+    },
     /// A buffer of the caller has no room for all blocks. Nothing of the call took effect.
     OutputTooSmall {
         /// Blocks that there are.
@@ -107,6 +133,18 @@ impl fmt::Display for Error {
             Self::InvalidOption { name, value, expected } => {
                 write!(f, "{name} is {value} (expected {expected})")
             }
+            Self::UnsupportedArrow { format, found } => write!(
+                f,
+                "an Arrow column of the format {format:?}: {found} (expected string, large_string, string_view, \
+                 binary, large_binary, binary_view, or a dictionary of one of them)"
+            ),
+            Self::MissingArrowColumn { column, found } => {
+                write!(f, "no column {column:?} in the Arrow table (found {}; set text_column)", found.join(", "))
+            }
+            Self::InvalidArrow { reason } => write!(f, "an Arrow array cannot be read: {reason}"),
+            Self::ArrowStream { code, message } => {
+                write!(f, "an Arrow stream failed with the code {code}: {message} (expected the next array)")
+            }
             Self::OutputTooSmall { needed, room } => {
                 write!(f, "out has room for {room} blocks (expected room for {needed})")
             }
@@ -149,13 +187,23 @@ mod tests {
                 Error::InvalidOption { name: "num_lanes", value: 0, expected: "1 or more" },
                 "num_lanes is 0 (expected 1 or more)",
             ),
+            (
+                Error::UnsupportedArrow { format: "l".to_owned(), found: "integers".to_owned() },
+                "of the format \"l\": integers (expected string",
+            ),
+            (
+                Error::MissingArrowColumn { column: "text".to_owned(), found: vec!["a".to_owned()] },
+                "no column \"text\" in the Arrow table (found a;",
+            ),
+            (Error::InvalidArrow { reason: reason() }, "cannot be read: found a, expected b"),
+            (Error::ArrowStream { code: 5, message: "gone".to_owned() }, "with the code 5: gone (expected"),
             (Error::OutputTooSmall { needed: 3, room: 2 }, "room for 2 blocks (expected room for 3)"),
             (Error::PackerFinished, "takes no more documents (expected"),
             (Error::InvalidResume { reason: reason() }, "found a, expected b"),
             (Error::MemoryLimit { needed: 9, limit: 5 }, "needs 9 bytes by now, max_memory is 5 (expected"),
             (Error::TrainerSpent, "trained already, or failed before (expected"),
         ];
-        let mut seen = [false; 13];
+        let mut seen = [false; 17];
         for (error, part) in cases {
             let number = match error {
                 Error::InvalidTokenizer { .. } => 0,
@@ -171,11 +219,15 @@ mod tests {
                 Error::MemoryLimit { .. } => 10,
                 Error::TrainerSpent => 11,
                 Error::OutputTooSmall { .. } => 12,
+                Error::UnsupportedArrow { .. } => 13,
+                Error::MissingArrowColumn { .. } => 14,
+                Error::InvalidArrow { .. } => 15,
+                Error::ArrowStream { .. } => 16,
             };
             seen[number] = true;
             let message = error.to_string();
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(seen, [true; 13]);
+        assert_eq!(seen, [true; 17]);
     }
 }

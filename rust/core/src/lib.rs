@@ -24,6 +24,7 @@
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
+pub mod arrow;
 pub mod best_fit;
 mod byte_alphabet;
 pub mod cancel;

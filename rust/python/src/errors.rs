@@ -24,6 +24,9 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         }
         Error::UnsupportedTokenizer { .. } => named(py, "UnsupportedTokenizerError", (message,)),
         Error::InvalidResume { .. } => named(py, "ResumeError", (message,)),
+        Error::UnsupportedArrow { .. } => named(py, "SourceError", (message,)),
+        Error::MissingArrowColumn { .. } => named(py, "MissingColumnError", (message,)),
+        Error::InvalidArrow { .. } | Error::ArrowStream { .. } => named(py, "ArrowDataError", (message,)),
         Error::MemoryLimit { .. } => named(py, "TrainingMemoryError", (message,)),
         Error::InvalidOffsets { .. } | Error::InvalidOption { .. } | Error::OutputTooSmall { .. } => {
             PyValueError::new_err(message)

@@ -3,12 +3,14 @@
 //! | file | binds |
 //! |---|---|
 //! | `encoder.rs`, `packer.rs`, `best_fit.rs`, `metrics.rs`, `trainer.rs` | the classes of the same names |
-//! | `texts.rs` | Python objects to `&str`, and what is wrong with those that are none |
+//! | `texts.rs` | Python objects and Arrow columns to `&str`, and what is wrong with those that are none |
+//! | `arrow.rs` | columns in Arrow memory, through capsules |
 //! | `arrays.rs` | numpy arrays to slices of ids and offsets, and back |
 //! | `errors.rs` | `gristmill_core::Error` to the exceptions of `gristmill.errors`, panics to `RuntimeError` |
 //! | `calls.rs` | calls without the GIL: signals looked at, the rest of Unicode handed in |
 
 mod arrays;
+mod arrow;
 mod best_fit;
 mod calls;
 mod encoder;
@@ -70,6 +72,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<packer::Packer>()?;
     module.add_class::<best_fit::BestFitPacker>()?;
     module.add_class::<metrics::MetricCounters>()?;
+    module.add_class::<arrow::ArrowTexts>()?;
+    module.add_class::<arrow::ArrowStream>()?;
     module.add_class::<trainer::BpeTrainer>()?;
     module.add_function(wrap_pyfunction!(check_texts, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::pattern_of, module)?)?;

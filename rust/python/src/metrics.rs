@@ -270,7 +270,7 @@ fn facts(
 
 /// Texts encoded elsewhere, read.
 struct Encoded<'py> {
-    objects: Vec<Bound<'py, PyAny>>,
+    objects: texts::Batch<'py>,
     ids: Vec<i64>,
     offsets: Vec<i64>,
     spans: Vec<(usize, usize)>,

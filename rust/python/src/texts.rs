@@ -1,4 +1,5 @@
-//! Python objects to `&str`, under the GIL and without a copy where the text is ASCII or `bytes`.
+//! Python objects to `&str`, under the GIL and without a copy where the text is ASCII or `bytes`; columns in Arrow
+//! memory, without the GIL and never copied.
 //!
 //! A `str` that is not ASCII is transcoded by Python. By default that is done once and the copy stays attached to the
 //! object, which serves whoever encodes it again. Training reads a corpus once, so there the copies go with the batch
@@ -10,6 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
+use crate::arrow::ArrowTexts;
 use crate::errors::bad_document;
 
 /// The texts of a batch, and `(index, reason)` of what is none.
@@ -23,7 +25,8 @@ pub(crate) struct Transcoded<'py>(Vec<Option<Bound<'py, PyBytes>>>);
 
 impl<'py> Transcoded<'py> {
     /// Transcode where it is needed. What cannot be is left to `read_one`, which says why.
-    pub(crate) fn new(objects: &[Bound<'py, PyAny>]) -> PyResult<Self> {
+    pub(crate) fn new(batch: &Batch<'py>) -> PyResult<Self> {
+        let Batch::Objects(_, objects) = batch else { return Ok(Self(Vec::new())) };
         let of_one = |object: &Bound<'py, PyAny>| {
             let Ok(text) = object.cast::<PyString>() else { return Ok(None) };
             if text.call_method0(intern!(text.py(), "isascii"))?.is_truthy()? {
@@ -42,12 +45,40 @@ impl<'py> Transcoded<'py> {
 }
 
 /// The elements of a sequence, held, so that nobody can free them while the GIL is released.
-pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub(crate) enum Batch<'py> {
+    Objects(Python<'py>, Vec<Bound<'py, PyAny>>),
+    Arrow(Python<'py>, ArrowTexts),
+}
+
+impl<'py> Batch<'py> {
+    fn py(&self) -> Python<'py> {
+        match self {
+            Self::Objects(py, _) | Self::Arrow(py, _) => *py,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Objects(_, objects) => objects.len(),
+            Self::Arrow(_, texts) => texts.len(),
+        }
+    }
+}
+
+/// Hold what a sequence has.
+pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Batch<'py>> {
+    let py = texts.py();
     if let Ok(list) = texts.cast::<PyList>() {
-        return Ok(list.iter().collect());
+        return Ok(Batch::Objects(py, list.iter().collect()));
     }
     if let Ok(tuple) = texts.cast::<PyTuple>() {
-        return Ok(tuple.iter().collect());
+        return Ok(Batch::Objects(py, tuple.iter().collect()));
+    }
+    if let Ok(texts) = texts.cast::<ArrowTexts>() {
+        return Ok(Batch::Arrow(py, texts.get().clone()));
+    }
+    if ArrowTexts::is_arrow(texts)? {
+        return Ok(Batch::Arrow(py, ArrowTexts::read(texts, None)?));
     }
     // A lone text is a sequence too, of one-character texts: surely not what was meant.
     if texts.is_instance_of::<PyString>() || texts.is_instance_of::<PyBytes>() {
@@ -56,32 +87,33 @@ pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py,
             type_name(texts)
         )));
     }
-    texts.try_iter()?.collect()
+    Ok(Batch::Objects(py, texts.try_iter()?.collect::<PyResult<_>>()?))
 }
 
 /// Sort good from bad.
-pub(crate) fn read<'a>(objects: &'a [Bound<'_, PyAny>]) -> PyResult<Texts<'a>> {
-    read_beside(objects, None)
+pub(crate) fn read<'a>(batch: &'a Batch<'_>) -> PyResult<Texts<'a>> {
+    read_beside(batch, None)
 }
 
 /// As `read`, but the first bad one is an error unless `skip_bad`.
-pub(crate) fn read_or_refuse<'a>(objects: &'a [Bound<'_, PyAny>], skip_bad: bool) -> PyResult<Texts<'a>> {
-    refuse_bad(objects, read(objects)?, skip_bad)
+pub(crate) fn read_or_refuse<'a>(batch: &'a Batch<'_>, skip_bad: bool) -> PyResult<Texts<'a>> {
+    refuse_bad(batch, read(batch)?, skip_bad)
 }
 
 /// As `read_or_refuse`, of texts that were transcoded, where it was needed.
 pub(crate) fn read_transcoded_or_refuse<'a>(
-    objects: &'a [Bound<'_, PyAny>],
+    batch: &'a Batch<'_>,
     transcoded: &'a Transcoded<'_>,
     skip_bad: bool,
 ) -> PyResult<Texts<'a>> {
-    refuse_bad(objects, read_beside(objects, Some(transcoded))?, skip_bad)
+    refuse_bad(batch, read_beside(batch, Some(transcoded))?, skip_bad)
 }
 
-fn read_beside<'a>(
-    objects: &'a [Bound<'_, PyAny>],
-    transcoded: Option<&'a Transcoded<'_>>,
-) -> PyResult<Texts<'a>> {
+fn read_beside<'a>(batch: &'a Batch<'_>, transcoded: Option<&'a Transcoded<'_>>) -> PyResult<Texts<'a>> {
+    let objects = match batch {
+        Batch::Objects(_, objects) => objects,
+        Batch::Arrow(py, texts) => return Ok(py.detach(|| read_values(texts))),
+    };
     let mut texts = Texts { good: Vec::with_capacity(objects.len()), bad: Vec::new() };
     for (index, object) in objects.iter().enumerate() {
         if let Some(text) = transcoded.and_then(|transcoded| transcoded.get(index)) {
@@ -96,9 +128,26 @@ fn read_beside<'a>(
     Ok(texts)
 }
 
-fn refuse_bad<'a>(objects: &[Bound<'_, PyAny>], texts: Texts<'a>, skip_bad: bool) -> PyResult<Texts<'a>> {
+/// Sort the rows of a column. That a column calls itself UTF-8 does not make it so.
+fn read_values(texts: &ArrowTexts) -> Texts<'_> {
+    let mut sorted = Texts { good: Vec::new(), bad: Vec::new() };
+    for (index, value) in texts.values().enumerate() {
+        match value.map(read_utf8) {
+            Some(Ok(text)) => sorted.good.push(text),
+            Some(Err(reason)) => sorted.bad.push((index, reason)),
+            None => sorted.bad.push((index, "null".to_owned())),
+        }
+    }
+    sorted
+}
+
+fn read_utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+}
+
+fn refuse_bad<'a>(batch: &Batch<'_>, texts: Texts<'a>, skip_bad: bool) -> PyResult<Texts<'a>> {
     match texts.bad.first() {
-        Some((index, reason)) if !skip_bad => Err(bad_document(objects[*index].py(), *index, reason)),
+        Some((index, reason)) if !skip_bad => Err(bad_document(batch.py(), *index, reason)),
         _ => Ok(texts),
     }
 }
@@ -112,8 +161,7 @@ pub(crate) fn read_one<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Result<&'a 
         };
     }
     if let Ok(bytes) = object.cast::<PyBytes>() {
-        return Ok(std::str::from_utf8(bytes.as_bytes())
-            .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to())));
+        return Ok(read_utf8(bytes.as_bytes()));
     }
     if object.is_none() {
         return Ok(Err("null".to_owned()));
