@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import python_tokenize
 from corpus import MEGABYTE, read_corpus
 from options import Options, parse
 from peers import PEERS
@@ -21,16 +22,17 @@ from vocabularies import describe, vocabulary_file
 MAIN_VOCABULARIES = ("trained-32768", "gpt2")
 BESIDE_VOCABULARY = "trained-5096"
 BESIDE_ROUNDS = 3
-# For the geometric mean only the cells that count.
 
 
 def measure(options: Options) -> dict[str, Any]:
     """Measure all cells that were asked for."""
-    cells, vocabularies = [], {}
+    cells, vocabularies, others = [], {}, []
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.kinds:
             corpus = read_corpus(kind, megabytes=options.megabytes, installed=options.quick)
             print(f"{kind}: {len(corpus.documents):,} documents, {corpus.num_bytes / MEGABYTE:.1f} MB")
+            if kind == "python" and options.lists:
+                others.append(python_tokenize.measure(corpus))
             for vocabulary in options.vocabularies or (*MAIN_VOCABULARIES, BESIDE_VOCABULARY):
                 file = vocabulary_file(vocabulary, kind, installed=options.quick)
                 vocabularies[f"{kind}, {vocabulary}"] = describe(file)
@@ -46,7 +48,11 @@ def measure(options: Options) -> dict[str, Any]:
         for peer in cell["peers"]
         for name, version in peer["versions"].items()
     }
-    return header("cells", versions) | {"vocabularies": vocabularies, "cells": cells}
+    return header("cells", versions) | {
+        "vocabularies": vocabularies,
+        "not_the_same_output": others,
+        "cells": cells,
+    }
 
 
 def _measure(cell: Cell, options: Options, folder: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
     python benches/measuring_speed.py --megabytes 20 --rounds 5 --threads 1 2
 
 A measurement counts as one encoding, each noise and a reference as one more. The last column is the speed of
-measuring times the encodings, over the speed of encoding: at least 0.5 is promised on the own engine without
+measuring times the encodings, over the speed of encoding: at least 0.5 is the aim on the own engine without
 noise. Every pass has newly made strings and a newly loaded tokenizer; before anything is timed, the tokens
 that are measured are compared with those of `encode_batch`. `--road tokenizers` takes the road through the
 installed `tokenizers`.

@@ -13,7 +13,7 @@ beside this file has the method.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         if part in options.only:
             started = time.perf_counter()
             print(f"\n=== {part} ===", flush=True)
+            if importlib.util.find_spec(MODULES[part]) is None:
+                print(f"{MODULES[part]}.py is not here")
+                continue
             run_part(part, importlib.import_module(MODULES[part]).measure, options)
             print(f"{part}: {time.perf_counter() - started:.0f} s")
     print(f"\n{write_summary(Path(options.output))}")

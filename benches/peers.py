@@ -38,11 +38,13 @@ class Loaded:
         grind: batches to blocks.
         ids: the ids of one batch, an array or list a document; to compare documents. Not timed.
         lists: the same as Python lists, by the fastest way to have them; None where nobody would.
+        eos_token_id: told by the reference, whose ids are joined once more, by the plainest code.
     """
 
     grind: Callable[[Iterable[Batch]], Iterator[Blocks]]
     ids: Callable[[Batch], Iterable[Any]]
     lists: Callable[[Batch], list[list[int]]] | None = None
+    eos_token_id: int | None = None
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,10 @@ def tokenizers(job: Job) -> Loaded:
 
     eos_token_id = tokenizer.token_to_id(job.eos_token)
     return Loaded(
-        lambda batches: chop_parts(map(encode, batches), eos_token_id, job.seq_length), encode, lists
+        lambda batches: chop_parts(map(encode, batches), eos_token_id, job.seq_length),
+        encode,
+        lists,
+        eos_token_id,
     )
 
 

@@ -1,4 +1,7 @@
-"""What comes out: JSON files that say where and with what was measured, the tables, and the plot."""
+"""What comes out: JSON files that say where and with what was measured, the tables, and the plot.
+
+`python benches/report.py FOLDER` puts the table and the plot of a run into README.md and docs/speed.png.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tables import TABLES
+from tables import COUNTED_VOCABULARIES, TABLES, readme_table
 
 if TYPE_CHECKING:
     from options import Options
@@ -63,8 +68,11 @@ def save(part: str, report: dict[str, Any], folder: Path) -> Path:
         earlier = json.loads(place.read_text(encoding="utf-8"))
         mine = {_key(cell) for cell in report["cells"]}
         report["cells"] = [cell for cell in earlier["cells"] if _key(cell) not in mine] + report["cells"]
+        report["cells"].sort(key=_order)
         for name in ("versions", "vocabularies"):
             report[name] = earlier.get(name, {}) | report.get(name, {})
+        if not report.get("not_the_same_output") and "not_the_same_output" in earlier:
+            report["not_the_same_output"] = earlier["not_the_same_output"]
     durable.write_json(place, report)
     return place
 
@@ -131,5 +139,35 @@ def git_commit() -> str:
     return commit + ("-modified" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
+    # As a run measures them: Python first, the vocabularies that count first.
+    vocabulary = (*COUNTED_VOCABULARIES, cell.get("vocabulary")).index(cell.get("vocabulary"))
+    return (cell.get("kind") != "python", vocabulary, cell.get("output", ""), cell.get("threads", 0))
+
+
 def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(cell.get(name) for name in ("kind", "vocabulary", "threads", "output", "peer", "vocab_size"))
+
+
+def put_into_readme(folder: Path) -> None:
+    """Replace what stands between the two marks of README.md, and the plot beside it."""
+    from gristmill import durable
+
+    report = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
+    write_summary(folder)
+    root = HERE.parent
+    shutil.copyfile(folder / "speed.png", root / "docs" / "speed.png")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    before, mark, rest = readme.partition("<!-- bench: begin -->\n")
+    _, end, after = rest.partition("<!-- bench: end -->")
+    if not mark or not end:
+        raise SystemExit("README.md has no marks of the bench (expected <!-- bench: begin --> and … end -->)")
+    rounds = min(cell["rounds"] for cell in report["cells"])
+    words = (
+        f"{readme_table(report)}\n\n{describe_run(report)}; medians of {rounds} interleaved rounds or more.\n"
+    )
+    durable.write_text(root / "README.md", before + mark + words + end + after)
+
+
+if __name__ == "__main__":
+    put_into_readme(Path(sys.argv[1]))

@@ -81,6 +81,8 @@ def run_cell(
                 failed[peer.name] = str(error)
                 print(f"{peer.name}: not measured, {error}")
         print(describe_equality(cell, checks), flush=True)
+        if "gristmill" in failed:
+            raise SystemExit(f"gristmill failed: {failed['gristmill']}")
         if any(is_ours(name) and check["differing_documents"] for name, check in checks.items()):
             raise SystemExit("gristmill's ids differ from those of `tokenizers`: nothing is timed")
         passes = time_rounds(workers, failed, num_rounds, "time lists" if cell.lists else "time")

@@ -23,9 +23,15 @@ def cells_table(report: Report) -> str:
             ratio = f"{row['gristmill_is_faster_by']:.2f}" if "gristmill_is_faster_by" in row else ""
             count = row["differing_documents"] or ""
             texts.append(f"| {row['peer']} | {row['megabytes_per_second']:.1f} | {ratio} | {count} |")
-        texts += [f"| {name} | failed: {reason} | | |" for name, reason in cell["failed"].items()]
+        texts += [f"| {name} | failed: {reason[:80]} | | |" for name, reason in cell["failed"].items()]
         texts.append("")
-    return "\n".join([*texts, summary_table(report)])
+    texts.append(summary_table(report))
+    texts += [
+        f"\nNot the same output (words and signs, no ids): {other['peer']}, 1 thread, "
+        f"{other['megabytes_per_second']:.2f} MB/s."
+        for other in report.get("not_the_same_output", [])
+    ]
+    return "\n".join(texts)
 
 
 def summary_table(report: Report) -> str:
@@ -64,6 +70,31 @@ def summary_table(report: Report) -> str:
             f"\nGeometric mean over the {len(counted)} cells of the target (blocks; 32,768 and GPT-2's): "
             f"**{mean:.2f}**; smallest: **{min(counted):.2f}**."
         )
+    return "\n".join(lines)
+
+
+def readme_table(report: Report) -> str:
+    """The cells of the target in one table: gristmill's rate, then how much faster it is than each peer."""
+    cells = [cell for cell in report["cells"] if counts(cell)]
+    names = list(dict.fromkeys(row["peer"] for cell in cells for row in cell["peers"]))
+    lines = [
+        "| | " + " | ".join(describe_cell(cell) for cell in cells) + " |",
+        "|---" * (len(cells) + 1) + "|",
+    ]
+
+    def line(name: str, label: str, key: str, form: str) -> str:
+        shown = []
+        for cell in cells:
+            row = next((row for row in cell["peers"] if row["peer"] == name), None)
+            value = "–" if row is None else form.format(row[key])
+            shown.append(value + (" (other ids)" if row is not None and row["differing_documents"] else ""))
+        return f"| {label} | " + " | ".join(shown) + " |"
+
+    lines.append(line("gristmill", "gristmill, MB/s", "megabytes_per_second", "{:.0f}"))
+    peers = [name for name in names if not name.startswith("gristmill")]
+    lines += [line(name, f"faster than {name} by", "gristmill_is_faster_by", "{:.2f}") for name in peers]
+    for dress in (name for name in names if name.startswith("gristmill, ")):
+        lines.append(line(dress, f"{dress}, MB/s", "megabytes_per_second", "{:.0f}"))
     return "\n".join(lines)
 
 

@@ -9,6 +9,8 @@ first one that differs. Peers that fail are named. Ratios are medians over round
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib.metadata
 import json
 import statistics
@@ -162,6 +164,8 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     with Path(job["documents"]).open("rb") as file:
         texts = [json.loads(line) for line in file]
     train, merges = PEERS[job["peer"]](texts, job["vocab_size"], job["threads"])
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is not to hide what is taken
     forget_peak()
     before = memory_bytes()
     started, started_cpu = time.perf_counter(), time.process_time()

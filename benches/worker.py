@@ -66,10 +66,14 @@ def main() -> None:
 
 def hash_all(peer: Any, job: Any, documents: list[bytes], special: list[bytes]) -> dict[str, Any]:
     """What others are compared with: hashes of all blocks, of the ids of all documents, and their numbers."""
+    from peers import chop_parts
+
     loaded = peer.load(job)
     ids = [ids for batch in batches(documents, peer.arrow) for ids in loaded.ids(batch)]
+    parts = [ids[start : start + BATCH_DOCUMENTS] for start in range(0, len(ids), BATCH_DOCUMENTS)]
+    blocks = chop_parts(parts, loaded.eos_token_id, job.seq_length)
     return {
-        "blocks": _hash_blocks(loaded, batches(documents, peer.arrow), job.seq_length),
+        "blocks": [_hash(block) for some in blocks for block in some],
         "documents": [_hash(each) for each in ids],
         "num_ids": [len(each) for each in ids],
         "special": _hash_documents(loaded, batches(special, peer.arrow)),

@@ -37,7 +37,7 @@ def make_peer(
             for blocks in chop_parts(map(ids, batches), 256, job.seq_length):
                 yield blocks[::-1] if rotate_blocks else blocks
 
-        return Loaded(grind, ids)
+        return Loaded(grind, ids, eos_token_id=256)
 
     return Peer("bytes", load, ("numpy",))
 

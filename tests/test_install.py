@@ -27,6 +27,9 @@ packed = gristmill.pack(["def f(x):", "", "return x"], tokenizer, seq_length=4, 
 packer = gristmill.Packer(tokenizer, seq_length=4)
 packer.push(["def f(x):", "return x"])
 report = gristmill.measure_tokenizer(tokenizer, ["def f(x):", "return x"])
+texts = [f"text {n}" for n in range(100)]
+advice = gristmill.advise_vocab_size(texts, vocab_sizes=[257, 260], show_progress=False)
+gristmill.write_advice_page("report.html", advice, {"own": tokenizer}, texts)
 messages = {}
 for name in ("ConstantLengthDataset", "model_size"):
     try:
@@ -57,7 +60,8 @@ def test_the_wheel_is_abi3_and_whole(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for name in ("__init__.py", "py.typed", "_native.pyi", "_native.abi3.so"):
+    data = ("report_page/page.css", "report_page/page.js")
+    for name in ("__init__.py", "py.typed", "_native.pyi", "_native.abi3.so", *data):
         assert f"gristmill/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -77,6 +81,7 @@ def test_base_install_packs_and_measures_without_torch(wheel: Path, tmp_path: Pa
     assert result["fertility"] > 0
     assert set(result["messages"]) == {"ConstantLengthDataset", "model_size"}
     assert all("gristmill[train]" in message for message in result["messages"].values())
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert result["missing"] == []
     assert result["loaded"] == []
     assert Path(result["typed"]).joinpath("py.typed").is_file()

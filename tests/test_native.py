@@ -318,7 +318,7 @@ def test_packing_texts_equals_packing_ids(gpt2: _native.Encoder) -> None:
     positions = packers[0].lane_positions()
     assert expected.shape == (20, 128)
     assert expected.dtype == np.uint16
-    rest, num_valid = packers[0].finish(None)
+    rest, num_valid, *_ = packers[0].finish(None)
     assert num_valid.tolist() == [128] * len(rest)
     for packer in packers[1:]:
         assert np.array_equal(packer.take_blocks(20), expected)

@@ -194,7 +194,16 @@ def test_code_that_would_end_its_element_is_refused() -> None:
 def test_all_sections_are_there(hostile: str) -> None:
     page = Page(hostile)
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    assert ids == ["answer", "compression", "figures", "frequency", "lengths", "outliers", "split"]
+    assert ids == [
+        "answer",
+        "compression",
+        "figures",
+        "frequency",
+        "lengths",
+        "outliers",
+        "vocabulary",
+        "split",
+    ]
     assert list(urls(hostile)) == [f"#{section}" for section in ids]
     assert len(page.with_class("chart")) == 4
     assert len(page.with_class("x-label")) == len(page.with_class("y-label")) == 4
@@ -247,7 +256,7 @@ def test_keyboard_reaches_every_point_and_token(hostile: str) -> None:
 def test_a_page_of_one_report_and_no_text(tiny_tokenizer: Tokenizer) -> None:
     html = render_page(replace(content(tiny_tokenizer, ("a",), ()), advice=None))
     ids = [attributes["id"] for tag, attributes in Page(html).elements if tag == "section"]
-    assert ids == ["compression", "figures", "frequency", "lengths", "outliers", "split"]
+    assert ids == ["compression", "figures", "frequency", "lengths", "outliers", "vocabulary", "split"]
     assert "could not be read a second time" in html
     assert "Differences are against" not in html
 

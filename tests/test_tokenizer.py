@@ -473,7 +473,12 @@ def test_a_document_that_is_encoded_to_eos(unigram_tokenizer: Tokenizer) -> None
 
 @pytest.mark.parametrize(
     "module",
-    ["byte_alphabet", "metrics", "reference", "token_batch", "tokenizer", "tokenizer_training", "vocabulary"],
+    [
+        *("byte_alphabet", "metrics", "reference", "token_batch", "tokenizer", "tokenizer_training"),
+        *("comparison", "inspection", "inspection_table", "text_table", "token_totals", "tokenizer_loading"),
+        *("vocabulary", "vocabulary_advice", "vocabulary_curve", "vocabulary_cut"),
+        *("report_page.markup", "report_page.plots", "report_page.scales"),
+    ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:
     """Where an example speaks of `tokenizer`, that is the one which the docstring of `Tokenizer` makes."""

@@ -273,9 +273,49 @@ def test_sizes_that_cannot_be(gpt2_tokenizer: Tokenizer) -> None:
         train("a lone text")
 
 
-def test_loads_in_transformers(tmp_path: Path) -> None:
-    trained = train()
-    trained.save_pretrained(tmp_path)
-    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    assert loaded.eos_token_id == trained.eos_token_id == 0
-    assert loaded(CORPUS[0])["input_ids"] == trained.encode(CORPUS[0]).tolist()
+def trained_in_two_ways() -> list[Tokenizer]:
+    """One on the plain road, one with several special tokens and roles."""
+    special = ["<|endoftext|>", "<pad>", "<|user|>"]
+    return [train(), train(vocab_size=500, special_tokens=special, eos_token="<|endoftext|>")]
+
+
+TEXTS = [
+    *CORPUS[:6],
+    "",
+    "  leading and trailing  ",
+    "naïve 中文 😀\u200b\n\n\tx",
+    "a<|endoftext|>b <|user|> c",
+]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_behaves_the_same_in_transformers(which: int, tmp_path: Path) -> None:
+    """As a folder of `from_pretrained` and as a lone `tokenizer.json`, there and back again."""
+    trained = trained_in_two_ways()[which]
+    trained.save_pretrained(tmp_path / "folder")
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / "folder")
+    (tmp_path / "tokenizer.json").write_text(trained.to_str(), encoding="utf-8")
+    alone = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert loaded.get_vocab() == alone.get_vocab() == trained.get_vocab()
+    assert (loaded.eos_token, loaded.eos_token_id) == (trained.eos_token, trained.eos_token_id)
+    assert set(loaded.all_special_tokens) >= {"<|endoftext|>"}
+    assert len(loaded) == len(trained)
+    for text in TEXTS:
+        allowed = trained.encode(text, allow_special=True).tolist()
+        assert loaded(text)["input_ids"] == alone.encode(text).ids == allowed
+        assert loaded.decode(allowed, clean_up_tokenization_spaces=False) == text == trained.decode(allowed)
+        data = trained.encode(text).tolist()  # special tokens in it are ordinary text
+        assert loaded(text, split_special_tokens=True)["input_ids"] == data
+    for token in trained.special_tokens:
+        assert loaded.convert_tokens_to_ids(token) == trained.token_to_id(token)
+        assert loaded(token)["input_ids"] == [trained.token_to_id(token)]
+        assert loaded.decode([trained.token_to_id(token)], skip_special_tokens=True) == ""
+
+    loaded.save_pretrained(tmp_path / "again")
+    again = Tokenizer.from_pretrained(tmp_path / "again")
+    assert again.get_vocab() == trained.get_vocab()
+    assert (again.eos_token, again.eos_token_id) == (trained.eos_token, trained.eos_token_id)
+    assert str(again.engine) == "gristmill"
+    assert all((again.encode(text) == trained.encode(text)).all() for text in TEXTS)
+    assert Tokenizer.from_pretrained(tmp_path / "folder") == trained
+    assert Tokenizer.from_file(tmp_path / "tokenizer.json").get_vocab() == trained.get_vocab()

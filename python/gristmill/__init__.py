@@ -14,6 +14,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gristmill.comparison import (
+        TokenizerComparison as TokenizerComparison,
+        compare_tokenizers as compare_tokenizers,
+    )
     from gristmill.corpus import take as take
     from gristmill.dataset import ConstantLengthDataset as ConstantLengthDataset
     from gristmill.errors import (
@@ -46,6 +50,10 @@ if TYPE_CHECKING:
         Packer as Packer,
         pack as pack,
     )
+    from gristmill.report_page.build import (
+        write_advice_page as write_advice_page,
+        write_report_page as write_report_page,
+    )
     from gristmill.tokenizer import TokenBatch as TokenBatch, Tokenizer as Tokenizer
     from gristmill.tokenizer_training import (
         train_tokenizer as train_tokenizer,
@@ -73,6 +81,10 @@ _HOME = {
     "measure_tokenizer": "metrics",
     "TokenizerReport": "metrics",
     "estimate_chars_per_token": "metrics",
+    "compare_tokenizers": "comparison",
+    "TokenizerComparison": "comparison",
+    "write_report_page": "report_page.build",
+    "write_advice_page": "report_page.build",
     "advise_vocab_size": "vocabulary_advice",
     "VocabularyAdvice": "vocabulary_advice",
     "ModelShape": "vocabulary_advice",

@@ -53,12 +53,24 @@ class GroupBootstrap:
 
         With `other`, the ratio of its two columns is subtracted. Replicates without denominator are left out.
         """
+        ratios = self.ratios(numerator, denominator, other)
+        return None if ratios is None else self.interval_of(ratios)
+
+    def ratios(
+        self, numerator: int, denominator: int, other: tuple[int, int] | None = None
+    ) -> NDArray[np.float64] | None:
+        """Return the replicates of a ratio, as in `interval`: `(num_replicates,)`, NaN without denominator.
+
+        The same documents and seed are the same draws: replicates of two tokenizers are paired one by one.
+        """
         if self._replicates is None:
             return None
         ratios = _ratios(self._replicates, numerator, denominator)
-        if other is not None:
-            ratios = ratios - _ratios(self._replicates, *other)
-        ratios = np.sort(ratios[np.isfinite(ratios)])
+        return ratios if other is None else ratios - _ratios(self._replicates, *other)
+
+    def interval_of(self, replicates: NDArray[np.float64]) -> Interval | None:
+        """Return the middle part of replicates; None where none of them is a number."""
+        ratios = np.sort(replicates[np.isfinite(replicates)])
         if not len(ratios):
             return None
         tail = (1 - self._confidence) / 2

@@ -3,6 +3,7 @@
     gristmill demo                        raw text to a trained and sampled GPT-2, in minutes
     gristmill tokenizer train|measure     a byte-level BPE from files, and what it does to them
     gristmill tokenizer inspect           how tokenizers split a text, stage by stage
+    gristmill tokenizer compare           several tokenizers on one corpus, or one on several
     gristmill tokenizer advise            which vocabulary size a corpus wants, and what others lose
     gristmill train --config run.yaml     one process; for more: torchrun -m gristmill.train
     gristmill generate --model FOLDER     sample from models, side by side
@@ -72,6 +73,9 @@ def _build_parser() -> argparse.ArgumentParser:
     more_commands.add_inspect(
         tokenizer_commands.add_parser("inspect", help="show how tokenizers split a text, stage by stage")
     )
+    compare = tokenizer_commands.add_parser("compare", help="measure tokenizers or corpora side by side")
+    _add_inputs(compare)
+    more_commands.add_compare(compare)
     advise = tokenizer_commands.add_parser("advise", help="advise a vocabulary size for a corpus")
     _add_inputs(advise)
     more_commands.add_advise(advise)
@@ -156,56 +160,31 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
 def _add_tokenizer_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tokenizer", metavar="TOKENIZER", help="a tokenizer's folder, or its tokenizer.json")
     _add_inputs(parser)
-    parser.add_argument("--num-threads", type=int, default=None, help="threads (default: one a core)")
-    parser.add_argument(
-        "--rare-below", type=int, default=10, help="tokens seen fewer times are rare (default: 10)"
-    )
-    parser.add_argument(
-        "--noise",
-        action="append",
-        default=[],
-        metavar="NOISE",
-        help="misspelling, case, whitespace, homoglyphs, or all: what it changes; give it again for more",
-    )
-    parser.add_argument(
-        "--noise-rate", type=float, default=0.1, help="share of words that a noise changes (default: 0.1)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of noise and intervals (default: 0)")
-    parser.add_argument(
-        "--reference", metavar="TOKENIZER", help="sequence lengths are normalized by those of this tokenizer"
-    )
-    parser.add_argument(
-        "--parallel-to",
-        action="append",
-        metavar="INPUT",
-        help="the same documents in the reference language, one for one: parity is measured",
-    )
+    more_commands.add_metric_options(parser)
     parser.set_defaults(run=_tokenizer_measure)
 
 
 def _tokenizer_measure(options: argparse.Namespace) -> int:
     from gristmill.documents import DocumentFiles
-    from gristmill.metrics import NOISES, measure_tokenizer
+    from gristmill.metrics import measure_tokenizer
     from gristmill.tokenizer_loading import load_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
-    parallel = options.parallel_to and DocumentFiles(options.parallel_to, options.text_column)
     tokenizer = load_tokenizer(options.tokenizer)
-    report = measure_tokenizer(
-        tokenizer,
-        documents,
-        num_threads=options.num_threads,
-        on_bad=options.on_bad,
-        rare_below=options.rare_below,
-        noises=NOISES if "all" in options.noise else tuple(dict.fromkeys(options.noise)),
-        noise_rate=options.noise_rate,
-        seed=options.seed,
-        reference=options.reference and load_tokenizer(options.reference),
-        reference_name=options.reference or "",
-        parallel_to=parallel,
-        name=options.tokenizer,
-    )
-    print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report)
+    metric_options = more_commands.metric_options(options)
+    report = measure_tokenizer(tokenizer, documents, name=options.tokenizer, **metric_options)
+    if options.html is not None:
+        from gristmill.report_page import single_report, write_report_page
+
+        write_report_page(
+            options.html,
+            single_report(report),
+            {options.tokenizer: tokenizer},
+            {documents.source_name: documents},
+            num_threads=options.num_threads,
+            on_bad=options.on_bad,
+        )
+    more_commands.print_result(report, options.json)
     return EXIT_OK
 
 

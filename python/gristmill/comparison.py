@@ -1,14 +1,32 @@
-"""Reports side by side: several tokenizers on one corpus, or one tokenizer on several corpora."""
+"""Reports side by side: several tokenizers on one corpus, or one tokenizer on several corpora.
+
+    documents ──► a TokenizerMeter for each column ──┬─► reports
+                                                     └─► replicates ──► differences with intervals
+
+On one corpus every tokenizer sees the same documents in the same draws, so that the interval of a difference
+is paired: it tells how the tokenizers differ, not how the documents do. Corpora are drawn each for itself.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gristmill.bootstrap import GroupBootstrap
+from gristmill.errors import ConfigError
+from gristmill.metric_definitions import Figures, all_metrics
+from gristmill.metrics import NoiseOptions, TokenizerMeter, check_share, fill_meters
+from gristmill.options import check_count
 from gristmill.report import CAVEATS, Interval, TokenizerReport
-from gristmill.text_table import format_table
+from gristmill.report_building import with_differences
+from gristmill.tokenizer import Tokenizer
+from gristmill.tokenizer_loading import named_tokenizers
 
 Axis = Literal["tokenizers", "corpora"]
 
@@ -79,69 +97,175 @@ class TokenizerComparison:
         return value
 
     def __str__(self) -> str:
-        return _format(self)
+        from gristmill.comparison_table import format_comparison
+
+        return format_comparison(self)
 
 
-def _format(comparison: TokenizerComparison) -> str:
-    header = ["", *(cell for name in comparison.names for cell in (name, ""))]
-    rows, rules = [header], dict[str, str]()
-    for name in comparison.metric_names:
-        row = [name.replace("_", " ")]
-        for column, report in enumerate(comparison.reports):
-            metric = next((metric for metric in report.metrics if metric.name == name), None)
-            row += ["", ""] if metric is None else [metric.shown, shown_change(comparison, name, column)]
-            if metric is not None:
-                rules.setdefault(metric.label, metric.rule)
-        rows.append(row)
-    align = "<" + "><" * len(comparison.names)
-    first = comparison.reports[0]
-    one = (
-        f"corpus: {first.corpus.name}"
-        if comparison.axis == "tokenizers"
-        else f"tokenizer: {first.tokenizer.name}"
-    )
-    paired = (
-        "the same documents drawn for all"
-        if comparison.axis == "tokenizers"
-        else "each corpus drawn for itself"
-    )
-    return "\n".join(
-        [
-            one,
-            (
-                f"differences are against {comparison.names[0]!r}; intervals in brackets: "
-                f"{first.settings.confidence:.0%}, bootstrap over documents, {paired}"
-            ),
-            "",
-            format_table(rows, align),
-            "",
-            *(f"{label}: {rule}" for label, rule in rules.items()),
-            "",
-            *(f"caveat: {caveat}" for caveat in comparison.caveats),
-        ]
-    )
+def compare_tokenizers(
+    tokenizers: Tokenizer | Sequence[Tokenizer] | Mapping[str, Tokenizer],
+    documents: object,
+    *,
+    text_column: str = "text",
+    num_threads: int | None = None,
+    on_bad: str = "error",
+    rare_below: int = 10,
+    noises: Sequence[str] = (),
+    noise_rate: float = 0.1,
+    seed: int = 0,
+    reference: Tokenizer | None = None,
+    reference_name: str = "the reference",
+    parallel_to: object = None,
+    confidence: float = 0.95,
+    num_replicates: int = 1000,
+) -> TokenizerComparison:
+    """Measure several tokenizers on one corpus, or one tokenizer on several corpora, side by side.
 
+    Each corpus is read once. Differences are against the first tokenizer, or the first corpus.
 
-def shown_change(comparison: TokenizerComparison, name: str, column: int) -> str:
-    """Write what stands beside a value: its interval in the first column, the difference in the others.
+    Args:
+        tokenizers: one, several, or a dict that names them.
+        documents: a corpus, as for `measure_tokenizer`; or a dict of corpora by name.
+        parallel_to: as for `measure_tokenizer`; with one corpus only.
+        text_column, num_threads, on_bad, rare_below, noises, noise_rate, seed, reference, reference_name,
+            confidence, num_replicates: as for `measure_tokenizer`.
+
+    Raises:
+        ConfigError: several tokenizers and several corpora at once, or an option out of its range.
+        EmptyCorpusError, BadDocumentError, SourceError: as `measure_tokenizer`.
 
     Example:
-        >>> shown_change(comparison, "fertility", 1)  # doctest: +SKIP
-        '+0.31 (+8.2%) [0.29, 0.33]'
+        >>> comparison = compare_tokenizers({"a": tokenizer, "b": tokenizer}, ["def f(x):", "return x"])
+        >>> comparison.difference("fertility", 1).difference
+        0.0
     """
-    report = comparison.reports[column]
-    metric = report.metric(name)
-    decimals, factor, unit = (2, 100, " points") if metric.is_share else (4, 1, "")
-    if column == 0:
-        return "" if metric.interval is None else f"[{metric.shown_interval.replace(' to ', ', ')}]"
-    item = comparison.difference(name, column)
-    if item.difference is None:
-        return ""
-    parts = [f"{item.difference * factor:+.{decimals}f}{unit}"]
-    base = comparison.reports[0].metric(name).value
-    if base and not metric.is_share:
-        parts.append(f"({item.difference / abs(base):+.1%})")
-    if item.interval is not None:
-        low, high = item.interval.low * factor, item.interval.high * factor
-        parts.append(f"[{low:+.{decimals}f}, {high:+.{decimals}f}]")
-    return " ".join(parts)
+    named = named_tokenizers(tokenizers)
+    corpora = dict(documents) if isinstance(documents, Mapping) else None
+    if corpora is not None and (len(named) > 1 or not corpora):
+        raise ConfigError(
+            f"{len(named)} tokenizers and {len(corpora)} corpora (expected several tokenizers and one "
+            "corpus, or one tokenizer and several corpora)"
+        )
+    if corpora is not None and parallel_to is not None:
+        raise ConfigError("parallel_to is given with several corpora (expected one corpus)")
+    check_count("rare_below", rare_below, 1)
+    check_count("num_replicates", num_replicates, 0)
+    check_share("confidence", confidence)
+    noise = NoiseOptions(noises=tuple(noises), rate=noise_rate, seed=seed)
+    reading: dict[str, Any] = {"text_column": text_column, "num_threads": num_threads, "on_bad": on_bad}
+    reporting: dict[str, Any] = {
+        "confidence": confidence,
+        "num_replicates": num_replicates,
+        "reference_name": reference_name,
+    }
+    columns: list[_Column] = []
+    if corpora is None:
+        meters = [TokenizerMeter(tokenizer, noise=noise, reference=reference) for tokenizer in named.values()]
+        corpus, parallel = fill_meters(meters, documents, parallel_to=parallel_to, **reading)
+        reporting |= {"corpus_name": corpus, "parallel_name": parallel}
+        for name, meter in zip(named, meters, strict=True):
+            columns.append(_Column(name, meter, meter.report(rare_below, name=name, **reporting)))
+    else:
+        ((tokenizer_name, tokenizer),) = named.items()
+        for name, corpus_documents in corpora.items():
+            meter = TokenizerMeter(tokenizer, noise=noise, reference=reference)
+            fill_meters([meter], corpus_documents, **reading)
+            report = meter.report(rare_below, name=tokenizer_name, corpus_name=str(name), **reporting)
+            columns.append(_Column(str(name), meter, report))
+    is_paired = corpora is None
+    differences = tuple(
+        difference
+        for place, column in enumerate(columns[1:], start=1)
+        for difference in _differences(columns[0], column, place, is_paired)
+    )
+    return TokenizerComparison(
+        axis="tokenizers" if is_paired else "corpora",
+        names=tuple(column.name for column in columns),
+        reports=tuple(column.report for column in columns),
+        differences=differences,
+        caveats=CAVEATS if is_paired else (*CAVEATS, CORPORA_CAVEAT),
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    meter: TokenizerMeter
+    report: TokenizerReport
+
+
+def _differences(first: _Column, other: _Column, place: int, is_paired: bool) -> list[MetricDifference]:
+    intervals = _difference_intervals(first, other, place, is_paired)
+    values = {metric.name: metric.value for metric in first.report.metrics}
+    differences = []
+    for metric in other.report.metrics:
+        base = values.get(metric.name)
+        both = metric.value is not None and base is not None
+        differences.append(
+            MetricDifference(
+                metric=metric.name,
+                column=place,
+                difference=metric.value - base if metric.value is not None and base is not None else None,
+                interval=intervals.get(metric.name) if both else None,
+                is_paired=is_paired,
+            )
+        )
+    return differences
+
+
+def _difference_intervals(first: _Column, other: _Column, place: int, is_paired: bool) -> dict[str, Interval]:
+    """Return the intervals of differences, by metric; none for what is no ratio of sums over documents.
+
+    The definitions of the metrics ask for the interval of a ratio by its columns; here they get that of the
+    ratio less the same ratio of the first tokenizer or corpus.
+    """
+    settings = other.report.settings
+    columns, groups = with_differences(other.meter.counters.columns, other.meter.counters.groups)
+    _, first_groups = with_differences(first.meter.counters.columns, first.meter.counters.groups)
+    number = {column: index for index, column in enumerate(columns)}
+    draws = (settings.num_replicates, settings.confidence)
+    # Of the same documents, the same seed draws the same groups. Other documents get other draws.
+    mine = GroupBootstrap(groups, *draws, settings.seed if is_paired else settings.seed + place)
+    theirs = GroupBootstrap(first_groups, *draws, settings.seed)
+    if is_paired and not np.array_equal(groups[:, number["documents"]], first_groups[:, number["documents"]]):
+        raise ConfigError(
+            "the tokenizers saw different documents (expected the same, for paired differences)"
+        )
+    made: list[Interval] = []
+
+    def interval(above: str, below: str, minus: tuple[str, str] | None = None) -> Interval | None:
+        asked = number[above], number[below], None if minus is None else (number[minus[0]], number[minus[1]])
+        found, base = mine.ratios(*asked), theirs.ratios(*asked)
+        if found is None or base is None:
+            return None
+        result = mine.interval_of(found - base)
+        if result is not None:
+            made.append(result)
+        return result
+
+    figures = _figures(other.report, dict(zip(columns, map(int, groups.sum(axis=0)), strict=True)), interval)
+    return {
+        metric.name: metric.interval
+        for metric in all_metrics(figures)
+        if metric.interval is not None and any(metric.interval is own for own in made)
+    }
+
+
+def _figures(report: TokenizerReport, totals: Mapping[str, int], interval: Any) -> Figures:
+    """Return figures that have the intervals in question; of the others, only that they are there."""
+    nothing: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+    return Figures(
+        totals=totals,
+        interval=interval,
+        words=report.words,
+        settings=report.settings,
+        token_counts=nothing,
+        num_ordinary=report.tokenizer.num_ordinary_tokens,
+        num_used=report.vocabulary.used,
+        num_rare=report.vocabulary.rare,
+        num_unreachable=report.vocabulary.unreachable,
+        has_unknown=report.value("unknown_share") is not None,
+        has_byte_fallback=report.value("byte_fallback_share") is not None,
+        single_keywords=(0, 0),
+        single_builtins=(0, 0),
+    )

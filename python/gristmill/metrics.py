@@ -135,38 +135,73 @@ def measure_tokenizer(
     check_count("num_replicates", num_replicates, 0)
     check_share("confidence", confidence)
     noise = NoiseOptions(noises=tuple(noises), rate=noise_rate, seed=seed)
-    meter, source = (
-        TokenizerMeter(tokenizer, noise=noise, reference=reference),
-        as_source(documents, text_column),
+    meter = TokenizerMeter(tokenizer, noise=noise, reference=reference)
+    corpus_name, parallel_name = fill_meters(
+        [meter],
+        documents,
+        text_column=text_column,
+        num_threads=num_threads,
+        on_bad=on_bad,
+        parallel_to=parallel_to,
     )
-    parallel = None if parallel_to is None else as_source(parallel_to, text_column)
-    others = None if parallel is None else iter_batches(parallel, text_column, 1)
-    for batch in iter_batches(source, text_column, _BATCH_DOCUMENTS):
-        texts = None if others is None or parallel is None else _parallel_texts(batch, others, parallel.name)
-        try:
-            meter.add(batch.texts, num_threads=num_threads, on_bad=on_bad, parallel_texts=texts)
-        except BadDocumentError as error:
-            raise batch.bad_document(error) from None
-        meter.name_outliers(batch)
-    if others is not None and parallel is not None and next(others, None) is not None:
-        raise SourceError(
-            f"{parallel.name}: the parallel text has more documents than {source.name}, which has "
-            f"{meter.num_rows} (expected one for each)"
-        )
-    if not meter.totals["documents"]:
-        skipped = f"{meter.num_skipped} rows, all of them skipped" if meter.num_skipped else "no rows"
-        raise EmptyCorpusError(
-            f"{source.name}: no text to measure on (found {skipped}; expected at least one text)"
-        )
     return meter.report(
         rare_below,
         confidence=confidence,
         num_replicates=num_replicates,
         name=name,
-        corpus_name=source.name,
+        corpus_name=corpus_name,
         reference_name=reference_name,
-        parallel_name="" if parallel is None else parallel.name,
+        parallel_name=parallel_name,
     )
+
+
+def fill_meters(
+    meters: Sequence[TokenizerMeter],
+    documents: object,
+    *,
+    text_column: str = "text",
+    num_threads: int | None = None,
+    on_bad: str = "error",
+    parallel_to: object = None,
+) -> tuple[str, str]:
+    """Let meters count a whole corpus, which is read once; the arguments are those of `measure_tokenizer`.
+
+    Returns:
+        What the corpus and the parallel text are called; "" where there is none.
+
+    Raises:
+        EmptyCorpusError, BadDocumentError, SourceError: as `measure_tokenizer`.
+
+    Example:
+        >>> meter = TokenizerMeter(tokenizer)
+        >>> fill_meters([meter], ["def f(x):", "return x"])
+        ('documents (list)', '')
+    """
+    source = as_source(documents, text_column)
+    parallel = None if parallel_to is None else as_source(parallel_to, text_column)
+    others = None if parallel is None else iter_batches(parallel, text_column, 1)
+    num_rows = 0
+    for batch in iter_batches(source, text_column, _BATCH_DOCUMENTS):
+        texts = None if others is None or parallel is None else _parallel_texts(batch, others, parallel.name)
+        num_rows += len(batch.texts)
+        for meter in meters:
+            try:
+                meter.add(batch.texts, num_threads=num_threads, on_bad=on_bad, parallel_texts=texts)
+            except BadDocumentError as error:
+                raise batch.bad_document(error) from None
+            meter.name_outliers(batch)
+    if others is not None and parallel is not None and next(others, None) is not None:
+        raise SourceError(
+            f"{parallel.name}: the parallel text has more documents than {source.name}, which has "
+            f"{num_rows} (expected one for each)"
+        )
+    for meter in meters:
+        if not meter.totals["documents"]:
+            skipped = f"{meter.num_skipped} rows, all of them skipped" if meter.num_skipped else "no rows"
+            raise EmptyCorpusError(
+                f"{source.name}: no text to measure on (found {skipped}; expected at least one text)"
+            )
+    return source.name, "" if parallel is None else parallel.name
 
 
 def _parallel_texts(batch: TextBatch, others: Iterator[TextBatch], name: str) -> list[object]:

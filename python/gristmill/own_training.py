@@ -11,15 +11,14 @@ are looked at twenty times a second in both stages.
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, models
 
 from gristmill import _native
+from gristmill.training_progress import TrainingProgress
 
 COVERED = "byte-level BPE with the GPT-2 pattern"
 
@@ -53,50 +52,6 @@ def why_not_covered(content: dict[str, Any], options: dict[str, Any]) -> str | N
     return None
 
 
-class Progress:
-    """Two lines on a terminal: documents and bytes counted, then merges, each with the time left.
-
-    Nothing is written where `stream` is no terminal, or where not asked for.
-
-    Example:
-        >>> progress = Progress(shown=False, num_documents=None)
-        >>> progress.counted({"documents": 1, "bytes": 10})
-    """
-
-    _SECONDS_BETWEEN = 0.2
-
-    def __init__(self, shown: bool, num_documents: int | None, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._shown = shown and self._stream.isatty()
-        self._num_documents = num_documents
-        self._started = time.monotonic()
-        self._next = 0.0
-
-    def counted(self, counters: dict[str, int], end: bool = False) -> None:
-        """Show how much was counted."""
-        documents = counters["documents"]
-        text = f"{documents:,} documents, {counters['bytes'] / 1e6:,.1f} MB counted"
-        self._write(text, documents, self._num_documents, end)
-
-    def merged(self, num_merges: int, most: int, end: bool = False) -> None:
-        """Show how many merges were learned; there are at most `most`."""
-        self._write(f"{num_merges:,} of at most {most:,} merges", num_merges, most, end)
-
-    def _write(self, text: str, done: int, total: int | None, end: bool) -> None:
-        now = time.monotonic()
-        if not self._shown or (now < self._next and not end):
-            return
-        self._next = now + self._SECONDS_BETWEEN
-        seconds = now - self._started
-        if end:
-            text = f"{text} in {seconds:.1f} s"
-            self._started = now
-        elif total and 0 < done <= total:
-            text = f"{text}, {seconds * (total - done) / done:.0f} s left"
-        self._stream.write(f"\r\x1b[K{text}" + ("\n" if end else ""))
-        self._stream.flush()
-
-
 def learn(
     trainer: _native.BpeTrainer,
     content: dict[str, Any],
@@ -105,7 +60,7 @@ def learn(
     special_tokens: Sequence[str | AddedToken],
     initial_alphabet: Sequence[str],
     max_token_length: int | None,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> dict[str, Any]:
     """Learn merges from the counts; return the pipeline with the model and the special tokens in it."""
     texts = [str(getattr(token, "content", token)) for token in special_tokens]

@@ -62,7 +62,7 @@ def build_report(
 ) -> TokenizerReport:
     """Return the report of what a meter has counted; the arguments are those of `TokenizerMeter.report`."""
     tokenizer, counters = meter.tokenizer, meter.counters
-    columns, groups = _with_differences(counters.columns, counters.groups)
+    columns, groups = with_differences(counters.columns, counters.groups)
     totals = dict(zip(columns, map(int, groups.sum(axis=0)), strict=True))
     bootstrap = GroupBootstrap(groups, num_replicates, confidence, meter.noise.seed)
     column_of = {column: number for number, column in enumerate(columns)}
@@ -134,9 +134,10 @@ def build_report(
     )
 
 
-def _with_differences(
+def with_differences(
     columns: Sequence[str], groups: NDArray[np.uint64]
 ) -> tuple[list[str], NDArray[np.uint64]]:
+    """Return columns and groups with those that follow from two others, such as tokens of white space."""
     number = {column: place for place, column in enumerate(columns)}
     more = [groups[:, number[above]] - groups[:, number[below]] for _, above, below in _DIFFERENCES]
     return [*columns, *(name for name, _, _ in _DIFFERENCES)], np.column_stack([groups, *more])

@@ -69,8 +69,10 @@ def check_tokenizer_type(tokenizer: object) -> None:
     Raises:
         TypeError: says what was given, and how to make one.
     """
-    # by what it can do: importing the class here would close a circle
-    if not hasattr(tokenizer, "fingerprint") or not hasattr(tokenizer, "require_eos"):
+    # By what it can do: importing the class here would close a circle. The class is asked, because an object
+    # computes its fingerprint when it is asked for.
+    kind = type(tokenizer)
+    if not hasattr(kind, "fingerprint") or not hasattr(kind, "require_eos"):
         raise TypeError(
             f"tokenizer is a {type(tokenizer).__name__} (expected gristmill.Tokenizer; its "
             "from_transformers, from_tokenizers, from_file and from_pretrained make one)"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gristmill.bootstrap import GroupBootstrap
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError
 from gristmill.report import Interval
@@ -59,17 +60,11 @@ class TokenTotals:
         total = int(denominators.sum())
         if not total:
             return None, None
-        value = int(numerators.sum()) / total
-        if min(self.documents, NUM_GROUPS) < 2:
-            return value, None
-        num_groups = min(self.documents, NUM_GROUPS)
-        generator = np.random.default_rng(self.seed)  # the same draws each time: that is the pairing
-        weights = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=NUM_REPLICATES)
-        drawn = weights @ denominators[:num_groups]
-        replicates = (weights @ numerators[:num_groups])[drawn > 0] / drawn[drawn > 0]
-        edge = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(replicates, [edge, 1 - edge])
-        return value, Interval(low=float(low), high=float(high))
+        # The groups of documents are the first ones, and the same for all: so are the draws.
+        groups = np.column_stack([numerators, denominators])[: self.documents].astype(np.uint64)
+        marked = np.column_stack([groups, np.ones(len(groups), dtype=np.uint64)])
+        bootstrap = GroupBootstrap(marked, NUM_REPLICATES, CONFIDENCE, self.seed)
+        return int(numerators.sum()) / total, bootstrap.interval(0, 1)
 
 
 def count_tokens(

@@ -1,4 +1,4 @@
-"""`gristmill tokenizer inspect|advise`: parses and prints, no logic."""
+"""`gristmill tokenizer inspect|compare|advise`: parses and prints, no logic."""
 
 from __future__ import annotations
 
@@ -39,6 +39,111 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def add_metric_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `measure` and `compare` have in common; `metric_options` reads it."""
+    parser.add_argument("--num-threads", type=int, default=None, help="threads (default: one a core)")
+    parser.add_argument(
+        "--rare-below", type=int, default=10, help="tokens seen fewer times are rare (default: 10)"
+    )
+    parser.add_argument(
+        "--noise",
+        action="append",
+        default=[],
+        metavar="NOISE",
+        help="misspelling, case, whitespace, homoglyphs, or all: what it changes; give it again for more",
+    )
+    parser.add_argument(
+        "--noise-rate", type=float, default=0.1, help="share of words that a noise changes (default: 0.1)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of noise and intervals (default: 0)")
+    parser.add_argument(
+        "--reference", metavar="TOKENIZER", help="sequence lengths are normalized by those of this tokenizer"
+    )
+    parser.add_argument(
+        "--parallel-to",
+        action="append",
+        metavar="INPUT",
+        help="the same documents in the reference language, one for one: parity is measured",
+    )
+    add_html(parser)
+
+
+def add_html(parser: argparse.ArgumentParser) -> None:
+    """Add `--html`."""
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write one page with plots, which needs no network"
+    )
+
+
+def metric_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_metric_options` has read, as arguments of `measure_tokenizer`."""
+    from gristmill.documents import DocumentFiles
+    from gristmill.metrics import NOISES
+    from gristmill.tokenizer_loading import load_tokenizer
+
+    return {
+        "num_threads": options.num_threads,
+        "on_bad": options.on_bad,
+        "rare_below": options.rare_below,
+        "noises": NOISES if "all" in options.noise else tuple(dict.fromkeys(options.noise)),
+        "noise_rate": options.noise_rate,
+        "seed": options.seed,
+        "reference": options.reference and load_tokenizer(options.reference),
+        "reference_name": options.reference or "",
+        "parallel_to": options.parallel_to and DocumentFiles(options.parallel_to, options.text_column),
+    }
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `compare` that are its own; the inputs come from the caller."""
+    parser.add_argument(
+        "--tokenizer",
+        action="append",
+        required=True,
+        metavar="TOKENIZER",
+        help=f"{TOKENIZER_HELP}; give it again for each tokenizer",
+    )
+    parser.add_argument(
+        "--each-input",
+        action="store_true",
+        help="compare one tokenizer on the inputs, each of them a corpus of its own",
+    )
+    add_metric_options(parser)
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from gristmill.comparison import compare_tokenizers
+    from gristmill.documents import DocumentFiles
+    from gristmill.errors import ConfigError
+    from gristmill.tokenizer_loading import load_named_tokenizers
+
+    if len(options.tokenizer) < 2 and not options.each_input:
+        raise ConfigError("one --tokenizer alone (expected two or more, or --each-input and several inputs)")
+    tokenizers = load_named_tokenizers(options.tokenizer)
+    corpora: dict[str, object]
+    if options.each_input:
+        corpora = {item: DocumentFiles([item], options.text_column) for item in options.inputs}
+        documents: object = corpora
+    else:
+        documents = DocumentFiles(options.inputs, options.text_column)
+        corpora = {documents.source_name: documents}
+    comparison = compare_tokenizers(tokenizers, documents, **metric_options(options))
+    if options.html is not None:
+        from gristmill.report_page import write_report_page
+
+        write_report_page(
+            options.html,
+            comparison,
+            tokenizers,
+            corpora,
+            num_threads=options.num_threads,
+            on_bad=options.on_bad,
+        )
+    print_result(comparison, options.json)
+    return 0
+
+
 def add_advise(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `advise` that are its own; the inputs come from the caller."""
     parser.add_argument(
@@ -76,6 +181,7 @@ def add_advise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=None, metavar="FOLDER", help="save the tokenizer of the advised size"
     )
+    add_html(parser)
     parser.set_defaults(run=_advise)
 
 
@@ -101,6 +207,18 @@ def _advise(options: argparse.Namespace) -> int:
     )
     if options.output is not None:
         advice.tokenizer.save_pretrained(options.output)
+    if options.html is not None:
+        from gristmill.report_page import write_advice_page
+
+        write_advice_page(
+            options.html,
+            advice,
+            beside,
+            documents if measured is None else measured,
+            is_held_out=measured is None,
+            num_threads=options.num_threads,
+            on_bad=options.on_bad,
+        )
     print_result(advice, options.json)
     return 0
 

@@ -154,7 +154,12 @@ def is_reachable_from_text(content: dict[str, Any], token: str) -> bool:
     model = content["model"]
     if "merges" not in model or token not in model["vocab"]:
         return False
-    return len(token) == 1 or any(left + right == token for left, right in merge_pairs(model))
+    if len(token) == 1:
+        return True
+    # Both parts of a merge are tokens. Mostly no cut gives two, which saves a walk over all merges.
+    cuts = [(token[:place], token[place:]) for place in range(1, len(token))]
+    pairs = {cut for cut in cuts if cut[0] in model["vocab"] and cut[1] in model["vocab"]}
+    return bool(pairs) and not pairs.isdisjoint(merge_pairs(model))
 
 
 def merge_pairs(model: dict[str, Any]) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from gristmill.options import check_count
 from gristmill.token_batch import check_num_threads, good_texts, is_skip
 from gristmill.tokenizer import EngineChoice, Tokenizer
 from gristmill.tokenizer_file import well_known_eos
+from gristmill.training_progress import TrainingProgress
 
 _logger = logging.getLogger("gristmill.tokenizer")
 
@@ -83,9 +84,11 @@ def train_tokenizer(
             characters excepted, as `BpeTrainer` of `tokenizers` has it. For BPE alone.
         num_threads: Rust threads that count, all cores by default. The road through the installed
             `tokenizers` cannot be told a number; RAYON_NUM_THREADS sets it for the process.
-        max_memory: bytes that training may hold besides a batch of documents; no limit by default. For the
-            own engine alone.
-        show_progress: whether to show on a terminal how far training has come.
+        max_memory: bytes that training may hold besides a batch of documents and the tokenizer that comes
+            out; no limit by default. Nothing is pruned: where it is not enough, training ends with an error.
+            For the own engine alone.
+        show_progress: whether to show on a terminal how far training has come: a bar where `rich` is
+            installed, plain lines otherwise.
         on_bad: "error" raises at the first value that is no text, "skip" leaves such values out and logs
             how many they were.
 
@@ -123,10 +126,11 @@ def train_tokenizer(
     num_texts = len(documents) if hasattr(documents, "__len__") else None
     if engine.name == "gristmill":
         limit = None if max_memory is None else check_count("max_memory", max_memory, 0)
-        trainer, progress = _native.BpeTrainer(limit), own_training.Progress(show_progress, num_texts)
-        texts.count(trainer, threads, progress)
-        texts.check_not_empty()
-        trained = recipe.learn(trainer, vocab_size, min_frequency, progress)
+        trainer = _native.BpeTrainer(limit)
+        with TrainingProgress(show_progress, num_texts) as progress:
+            texts.count(trainer, threads, progress)
+            texts.check_not_empty()
+            trained = recipe.learn(trainer, vocab_size, min_frequency, progress)
     else:
         if max_memory is not None:
             raise ConfigError(
@@ -201,7 +205,7 @@ class _Texts:
             self._failure = error
             raise
 
-    def count(self, trainer: _native.BpeTrainer, num_threads: int, progress: own_training.Progress) -> None:
+    def count(self, trainer: _native.BpeTrainer, num_threads: int, progress: TrainingProgress) -> None:
         """Let the own engine count the pieces of all texts."""
         for batch in self._batches:
             try:
@@ -284,7 +288,7 @@ class _Recipe:
         trainer: _native.BpeTrainer,
         vocab_size: int,
         min_frequency: int,
-        progress: own_training.Progress,
+        progress: TrainingProgress,
     ) -> str:
         """Learn merges from what the own engine has counted; return the JSON of the trained tokenizer."""
         content = own_training.learn(

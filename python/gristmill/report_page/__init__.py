@@ -9,6 +9,11 @@ reports, curves, split texts ──► PageContent ──► page.py ──► o
 
 from __future__ import annotations
 
+from gristmill.report_page.build import (
+    single_report as single_report,
+    write_advice_page as write_advice_page,
+    write_report_page as write_report_page,
+)
 from gristmill.report_page.page import (
     Excerpt as Excerpt,
     PageContent as PageContent,

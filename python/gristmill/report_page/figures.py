@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from gristmill.advice_table import loss, shown_interval
-from gristmill.comparison import TokenizerComparison, shown_change
+from gristmill.comparison import TokenizerComparison
+from gristmill.comparison_table import shown_change
 from gristmill.report import NOT_APPLICABLE, SECTIONS
 from gristmill.report_page.markup import Child, element
 from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
@@ -91,9 +92,9 @@ def _size_row(advice: VocabularyAdvice, point: SizePoint) -> Element:
 
 def metric_table(comparison: TokenizerComparison) -> Element:
     """Return every metric in a row, a column for each tokenizer or corpus, rules under the names."""
-    head = element("tr", {"role": "row"}, _heading("columnheader", "Metric and rule"))
+    head = element("tr", {"role": "row"}, heading("columnheader", "Metric and rule"))
     for name in comparison.names:
-        head.append(_heading("columnheader", name, {"class": "name"}))
+        head.append(heading("columnheader", name, {"class": "name"}))
     body = element("tbody", {"role": "rowgroup"})
     section = None
     for name in comparison.metric_names:
@@ -101,10 +102,10 @@ def metric_table(comparison: TokenizerComparison) -> Element:
         metric = next(m for m in found if m is not None)
         if metric.section != section:
             section = metric.section
-            title = _heading("columnheader", SECTIONS[section], {"colspan": str(1 + len(found))})
+            title = heading("columnheader", SECTIONS[section], {"colspan": str(1 + len(found))})
             body.append(element("tr", {"class": "section", "role": "row"}, title))
         source = f" ({metric.source})" if metric.source else ""
-        label = _heading("rowheader", metric.label)
+        label = heading("rowheader", metric.label)
         label.append(element("span", "rule", f"{metric.rule}{source}"))
         row = element("tr", {"role": "row"}, label)
         for column, own in enumerate(found):
@@ -117,7 +118,8 @@ def metric_table(comparison: TokenizerComparison) -> Element:
     return scrolled("metrics", element("table", {"class": kind, "role": "table"}, thead, body))
 
 
-def _heading(role: str, text: str, attributes: dict[str, str] | None = None) -> Element:
+def heading(role: str, text: str, attributes: dict[str, str] | None = None) -> Element:
+    """Return a heading of a table that is stacked on a phone."""
     scope = "row" if role == "rowheader" else "col"
     return element("th", {"role": role, "scope": scope} | (attributes or {}), text)
 

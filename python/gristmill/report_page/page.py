@@ -22,6 +22,7 @@ from gristmill.inspection import TextInspection
 from gristmill.report_page import figures, plots
 from gristmill.report_page.markup import element, raw, to_html
 from gristmill.report_page.split_view import split_view
+from gristmill.report_page.vocabulary import vocabulary_table
 from gristmill.vocabulary_advice import VocabularyAdvice
 from gristmill.vocabulary_curve import VocabularyCurve
 
@@ -176,6 +177,12 @@ def _sections(content: PageContent) -> list[Element]:
                 "is the whole corpus. Few bytes per token: text unlike what was learned; many: repetition.",
             ),
             plots.outlying_documents(first),
+        ),
+        _section(
+            "vocabulary",
+            "Tokens to look at",
+            element("p", "rule", "Blanks are shown as ·, other white space and stray bytes escaped."),
+            vocabulary_table(comparison.names, comparison.reports),
         ),
         _section("split", "Split text", *_split(content)),
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from xml.etree.ElementTree import Element
 
+from gristmill.documents import TEXT_SUFFIXES
 from gristmill.report import OutlyingDocument, TokenizerReport
 from gristmill.report_page.charts import Axis, Point, Series, line_chart
 from gristmill.report_page.figures import scrolled
@@ -94,6 +96,17 @@ def outlying_documents(report: TokenizerReport) -> Element:
     return scrolled("outlying documents", element("table", None, element("thead", None, head), body))
 
 
+def document_name(name: str) -> str:
+    """Return the name of a document without its row, where the file is one document.
+
+    Example:
+        >>> document_name("src/a.py, row 0"), document_name("rows.jsonl, row 0")
+        ('src/a.py', 'rows.jsonl, row 0')
+    """
+    path = name.removesuffix(", row 0")
+    return path if PurePath(path).suffix in TEXT_SUFFIXES else name
+
+
 def _document_row(document: OutlyingDocument, overall: float, most: float) -> Element:
     value = document.bytes_per_token or 0.0
     bar = element(
@@ -105,7 +118,7 @@ def _document_row(document: OutlyingDocument, overall: float, most: float) -> El
     return element(
         "tr",
         None,
-        element("td", "text", document.name),
+        element("td", "text", document_name(document.name)),
         element("td", None, f"{value:.3f}"),
         element("td", None, f"{value / overall:.2f}×" if overall else ""),
         element("td", None, bar),

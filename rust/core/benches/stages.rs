@@ -8,9 +8,11 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use gristmill_core::cancel::Cancel;
 use gristmill_core::encoder::{Encoder, Scratch};
+use gristmill_core::instructions::Instructions;
 use gristmill_core::merge::{MergeScratch, MergeTable};
 use gristmill_core::packer::Packer;
 use gristmill_core::split::Pieces;
+use gristmill_core::stages;
 use gristmill_core::unicode::ClassTable;
 use gristmill_core::vocabulary::Vocabulary;
 use rustc_hash::FxHashMap;
@@ -60,7 +62,7 @@ fn train(text: &str, classes: &ClassTable, num_merges: u32) -> Vocabulary {
     Vocabulary::from_merges(&merges).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn stages(criterion: &mut Criterion) {
+fn bench_stages(criterion: &mut Criterion) {
     let text = SOURCES.concat();
     let classes = ClassTable::unicode_14();
     let vocabulary = train(&text, &classes, 1000);
@@ -80,11 +82,33 @@ fn stages(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("stages");
     group.throughput(Throughput::Bytes(text.len() as u64));
-    group.bench_function("split", |bencher| bencher.iter(|| pieces(black_box(&text), &classes).len()));
+    group
+        .bench_function("split plainly", |bencher| bencher.iter(|| pieces(black_box(&text), &classes).len()));
+    let instructions = Instructions::fastest();
+    group.bench_function("classifier", |bencher| {
+        bencher.iter(|| stages::classify(instructions, black_box(&text), &classes));
+    });
+    group.bench_function("classifier and boundaries", |bencher| {
+        bencher.iter(|| stages::boundaries(instructions, black_box(&text), &classes));
+    });
+    // The fast stages have to give what the plain one does, or their times say nothing.
+    let starts = stages::boundaries(instructions, &text, &classes).unwrap_or_default();
+    let found: Vec<&[u8]> =
+        starts.windows(2).map(|pair| &text.as_bytes()[pair[0] as usize..pair[1] as usize]).collect();
+    assert_eq!(found, pieces(&text, &classes));
+    let mut lookup = stages::Lookup::new(instructions, encoder.vocabulary());
+    let mut looked_up: Vec<u16> = Vec::new();
+    group.bench_function("lookup", |bencher| {
+        bencher.iter(|| {
+            looked_up.clear();
+            lookup.encode(black_box(&text), &starts, &mut looked_up, &cancel)
+        });
+    });
 
     let mut scratch = Scratch::default();
     let mut ids: Vec<u16> = Vec::new();
     let result = encoder.encode_into(&text, &mut scratch, &mut ids, &cancel);
+    assert!(looked_up.is_empty() || looked_up == ids);
     assert_eq!(
         result.map(|()| encoder.vocabulary().decode(ids.iter().map(|&id| id.into()))),
         Ok(Ok(text.clone().into_bytes()))
@@ -134,5 +158,5 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages);
+criterion_group!(benches, bench_stages);
 criterion_main!(benches);

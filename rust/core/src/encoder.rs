@@ -1,11 +1,15 @@
 //! Documents to ids: split, look up, merge what is new.
 
+mod batch;
+
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+
+pub use batch::Encoded;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::huge_pages;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::{MergeScratch, MergeTable, Merger};
@@ -15,12 +19,10 @@ use crate::unicode::{ClassRange, ClassTable};
 use crate::vocabulary::Vocabulary;
 use crate::worker::{MAX_TEXT, Worker};
 
-/// Scratches kept for later calls: as many as cores of a large machine.
-const MAX_KEPT_SCRATCHES: usize = 64;
-/// Tables of one worker, unless told otherwise. Twice as much gains little, half as much loses a fifth.
-pub const DEFAULT_CACHE_BYTES: usize = 12 << 20;
-/// Where there are several threads, texts longer than this are shared between them.
-const PART_BYTES: usize = 1 << 20;
+/// Tables of all workers together, unless told otherwise: as much as 16 of them can use, and enough for 64.
+pub const DEFAULT_CACHE_BYTES: usize = 16 * MAX_WORKER_BYTES;
+/// Tables of one worker at most. Twice as much gains nothing, a quarter loses a sixth.
+const MAX_WORKER_BYTES: usize = 12 << 20;
 
 /// A byte-level BPE encoder: immutable in what it means, shared freely between threads.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Encoder {
     /// The table with what Unicode 14 does not assign, once it was asked for.
     all_classes: OnceLock<ClassTable>,
     options: EncoderOptions,
+    /// As in the options, until it is set anew.
+    cache_bytes: AtomicUsize,
     /// Made when `token_lengths` is called first.
     token_lengths: OnceLock<Vec<u32>>,
     scratches: Mutex<Vec<Scratch>>,
@@ -43,7 +47,7 @@ pub struct Encoder {
 pub struct EncoderOptions {
     /// Which instructions its stages use.
     pub instructions: Instructions,
-    /// Bytes of the tables of pieces that one worker keeps; there is a worker for each thread of a call.
+    /// Bytes of the tables of pieces: those of all threads of a call, and those kept between calls.
     pub cache_bytes: usize,
 }
 
@@ -56,17 +60,10 @@ impl Default for EncoderOptions {
 /// What one thread needs between documents: its tables and working memory, made when they are needed first.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// What its tables may take; 0 where nothing was said.
+    cache_bytes: usize,
     pub(crate) narrow: Option<Worker<u16>>,
     pub(crate) wide: Option<Worker<u32>>,
-}
-
-/// The ids of some documents, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded<I> {
-    /// All ids.
-    pub ids: Vec<I>,
-    /// Document `d` has `ids[offsets[d]..offsets[d + 1]]`.
-    pub offsets: Vec<i64>,
 }
 
 impl Encoder {
@@ -100,6 +97,7 @@ impl Encoder {
             classes: ClassTable::unicode_14(),
             all_classes: OnceLock::new(),
             options,
+            cache_bytes: AtomicUsize::new(options.cache_bytes),
             token_lengths: OnceLock::new(),
             scratches: Mutex::new(Vec::new()),
         }
@@ -133,6 +131,12 @@ impl Encoder {
         self.all_classes.get_or_init(|| ClassTable::with_rest(rest));
     }
 
+    /// As `set_unicode_rest`, with a table that is ready: making one takes longer than a small test.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn set_all_classes(&self, classes: &ClassTable) {
+        self.all_classes.get_or_init(|| classes.clone());
+    }
+
     /// The classes of code points, as far as they are known.
     #[must_use]
     pub fn classes(&self) -> &ClassTable {
@@ -147,7 +151,8 @@ impl Encoder {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        let EncoderOptions { instructions, cache_bytes } = self.options;
+        let instructions = self.options.instructions;
+        let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
         let worker = I::worker(scratch).get_or_insert_with(|| Worker::new(instructions, cache_bytes));
         for part in parts(text, MAX_TEXT / 2) {
             if part.len() <= MAX_TEXT {
@@ -173,39 +178,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encode documents on up to `num_threads` threads. `interrupted` is asked now and then on the calling
-    /// thread, while workers run; once it says yes, the call ends with `Cancelled`.
-    pub fn encode_batch<I: TokenId>(
-        &self,
-        texts: &[&str],
-        num_threads: usize,
-        interrupted: Interrupted<'_>,
-    ) -> Result<Encoded<I>> {
-        // One huge document must not leave the other threads idle.
-        let part_bytes = if num_threads > 1 { PART_BYTES } else { usize::MAX };
-        let mut all_parts = Vec::with_capacity(texts.len());
-        let mut parts_of = Vec::with_capacity(texts.len());
-        for text in texts {
-            let before = all_parts.len();
-            all_parts.extend(parts(text, part_bytes));
-            parts_of.push(all_parts.len() - before);
-        }
-        let done = self.for_each_range(&all_parts, num_threads, interrupted, |scratch, range, cancel| {
-            let texts = &all_parts[range];
-            let mut ids = Vec::new();
-            // Enough for most text; more is made room for on the way.
-            huge_pages::reserve(&mut ids, texts.iter().map(|text| text.len()).sum::<usize>() / 3);
-            let mut lengths = Vec::with_capacity(texts.len());
-            for text in texts {
-                let before = ids.len();
-                self.encode_into::<I>(text, scratch, &mut ids, cancel)?;
-                lengths.push(ids.len() - before);
-            }
-            Ok((ids, lengths))
-        })?;
-        Ok(join(done, &parts_of))
-    }
-
     /// Run `work` over ranges of documents, each worker with a scratch of its own; results in order.
     pub(crate) fn for_each_range<R: Send>(
         &self,
@@ -218,24 +190,49 @@ impl Encoder {
             texts,
             num_threads,
             interrupted,
-            || self.take_scratch(),
+            || self.take_scratch(num_threads),
             work,
             |scratch| self.keep_scratch(scratch),
         )
     }
 
-    /// A scratch from earlier calls, or a new one. Never waits: after a fork, a lock that another thread held
-    /// stays locked for ever in the child.
+    /// Bytes of the tables of pieces, of all threads together.
     #[must_use]
-    pub fn take_scratch(&self) -> Scratch {
+    pub fn cache_bytes(&self) -> usize {
+        self.cache_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Set them for the calls from now on; what was learned is forgotten. At least 30 KiB a thread are taken in any case.
+    pub fn set_cache_bytes(&self, cache_bytes: usize) {
+        self.cache_bytes.store(cache_bytes, Ordering::Relaxed);
+        if let Ok(mut kept) = self.scratches.try_lock() {
+            kept.clear();
+        }
+    }
+
+    /// What the tables of each of some workers may take.
+    fn worker_bytes(&self, num_workers: usize) -> usize {
+        (self.cache_bytes() / num_workers.max(1)).clamp(1, MAX_WORKER_BYTES)
+    }
+
+    /// A scratch from earlier calls, or a new one, for each of up to `num_workers` workers of a call. Never waits: after a
+    /// fork, a lock that another thread held stays locked for ever in the child.
+    #[must_use]
+    pub fn take_scratch(&self, num_workers: usize) -> Scratch {
+        let cache_bytes = self.worker_bytes(num_workers);
         let kept = self.scratches.try_lock().ok().and_then(|mut kept| kept.pop());
-        kept.unwrap_or_default()
+        // One with larger tables was made for fewer workers, or before the size was set anew.
+        match kept {
+            Some(scratch) if scratch.cache_bytes <= cache_bytes => scratch,
+            _ => Scratch { cache_bytes, ..Scratch::default() },
+        }
     }
 
     /// Keep a scratch, with what its cache has learned, for later calls.
     pub fn keep_scratch(&self, scratch: Scratch) {
         if let Ok(mut kept) = self.scratches.try_lock()
-            && kept.len() < MAX_KEPT_SCRATCHES
+            && kept.iter().map(|kept| kept.cache_bytes).sum::<usize>() + scratch.cache_bytes
+                <= self.cache_bytes().max(self.worker_bytes(1))
         {
             kept.push(scratch);
         }
@@ -258,30 +255,6 @@ fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
         rest = Some(after);
         Some(part)
     })
-}
-
-/// One array from the workers' parts; each is freed once it is copied. Document `d` has `parts_of[d]` of the lengths.
-fn join<I: TokenId>(mut done: Vec<(Vec<I>, Vec<usize>)>, parts_of: &[usize]) -> Encoded<I> {
-    let mut offsets = Vec::with_capacity(parts_of.len() + 1);
-    let mut end = 0_i64;
-    offsets.push(end);
-    let mut lengths = done.iter().flat_map(|(_, lengths)| lengths);
-    for &num_parts in parts_of {
-        let length: usize = lengths.by_ref().take(num_parts).sum();
-        end += i64::try_from(length).unwrap_or(i64::MAX);
-        offsets.push(end);
-    }
-    if done.len() == 1
-        && let Some((ids, _)) = done.pop()
-    {
-        return Encoded { ids, offsets };
-    }
-    let mut ids = Vec::new();
-    huge_pages::reserve(&mut ids, done.iter().map(|(ids, _)| ids.len()).sum());
-    for (part, _) in done {
-        ids.extend_from_slice(&part);
-    }
-    Encoded { ids, offsets }
 }
 
 #[cfg(test)]

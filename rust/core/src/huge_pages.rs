@@ -3,11 +3,12 @@
 //! A fresh page of 4 KiB costs its first touch about as much as encoding the text that fills it does (measured: 2.4
 //! GB/s, against 21 GB/s on huge pages), and a table of some megabytes on small pages misses the TLB at every look-up.
 
+const HUGE_PAGE: usize = 2 << 20;
+
 /// Ask for huge pages under memory that was reserved but not touched yet. A hint: nothing depends on it.
 pub(crate) fn advise<T>(memory: &[std::mem::MaybeUninit<T>]) {
     #[cfg(target_os = "linux")]
     {
-        const HUGE_PAGE: usize = 2 << 20;
         const PAGE: usize = 4096;
         let start = memory.as_ptr().addr().next_multiple_of(PAGE);
         let end = (memory.as_ptr().addr() + size_of_val(memory)) & !(PAGE - 1);
@@ -69,11 +70,15 @@ impl<T: Plain> ZeroedArray<T> {
         const {
             assert!(align_of::<T>() <= Self::ALIGNMENT);
         }
-        let num_words = (len * size_of::<T>() + Self::ALIGNMENT).div_ceil(size_of::<u128>());
+        let num_bytes = len * size_of::<T>();
+        // What fills whole huge pages begins with one: its edges would else be a thousand small ones. The room that
+        // this takes is never touched.
+        let alignment = if num_bytes >= HUGE_PAGE { HUGE_PAGE } else { Self::ALIGNMENT };
+        let num_words = (num_bytes + alignment).div_ceil(size_of::<u128>());
         // `vec![0; n]` asks for zeroed memory and writes none.
         let mut storage = vec![0_u128; num_words];
-        let misaligned = storage.as_ptr().addr() % Self::ALIGNMENT;
-        let offset = if misaligned == 0 { 0 } else { (Self::ALIGNMENT - misaligned) / size_of::<u128>() };
+        let misaligned = storage.as_ptr().addr() % alignment;
+        let offset = if misaligned == 0 { 0 } else { (alignment - misaligned) / size_of::<u128>() };
         // SAFETY: a slice of integers may be seen as one of maybe uninitialised ones; nothing is written through it.
         let memory = unsafe {
             std::slice::from_raw_parts(storage.as_mut_ptr().cast::<std::mem::MaybeUninit<u128>>(), num_words)

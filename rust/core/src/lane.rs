@@ -45,6 +45,36 @@ pub(crate) struct Lane<I> {
 }
 
 impl<I: Copy> Lane<I> {
+    /// Undelivered tokens.
+    pub(crate) fn tokens(&self) -> &[I] {
+        &self.tokens[self.delivered..]
+    }
+
+    /// Take `tokens` for those of this lane: the undelivered ones, and behind them whole documents, of each of which the
+    /// number of tokens (EOS counted) and of bytes is given.
+    pub(crate) fn replace(&mut self, tokens: Vec<I>, documents: impl Iterator<Item = (usize, u64)>) {
+        (self.tokens, self.delivered) = (tokens, 0);
+        self.documents.extend(documents.map(|(tokens, bytes)| Totals {
+            documents: 1,
+            bytes,
+            tokens: tokens as u64,
+        }));
+    }
+
+    /// As `deliver`, without a copy where most of the tokens go.
+    pub(crate) fn deliver_owned(&mut self, num_tokens: usize, num_lanes: u64) -> Vec<I> {
+        if self.delivered > 0 || num_tokens < self.tokens.len() / 2 {
+            let mut taken = Vec::with_capacity(num_tokens);
+            self.deliver(num_tokens, num_lanes, |tokens| taken.extend_from_slice(tokens));
+            return taken;
+        }
+        let rest = self.tokens[num_tokens..].to_vec();
+        let mut taken = std::mem::replace(&mut self.tokens, rest);
+        taken.truncate(num_tokens);
+        self.advance(num_tokens, num_lanes);
+        taken
+    }
+
     pub(crate) fn new(lane: u64) -> Self {
         Self::resumed(LanePosition { document: lane, ..LanePosition::default() })
     }
@@ -159,6 +189,10 @@ impl<I: Copy> Lane<I> {
             self.tokens.drain(..self.delivered);
             self.delivered = 0;
         }
+        self.advance(num_tokens, num_lanes);
+    }
+
+    fn advance(&mut self, num_tokens: usize, num_lanes: u64) {
         let position = &mut self.position;
         position.offset += num_tokens as u64;
         while let Some(document) =

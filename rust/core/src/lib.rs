@@ -29,6 +29,9 @@ mod byte_alphabet;
 pub mod cancel;
 pub mod encoder;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod huge_pages;
 pub mod id;
 pub mod instructions;
@@ -42,6 +45,8 @@ pub mod parallel;
 mod piece_table;
 pub mod segments;
 pub mod split;
+#[doc(hidden)]
+pub mod stages;
 #[cfg(test)]
 mod testing;
 mod tokenizer_json;

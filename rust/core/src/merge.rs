@@ -16,6 +16,8 @@ pub(crate) mod pair_table;
 mod queue;
 pub(crate) mod ranked;
 mod short;
+#[cfg(target_arch = "x86_64")]
+mod side_by_side;
 mod windows;
 
 use rustc_hash::FxHashMap;
@@ -130,6 +132,38 @@ pub(crate) enum Merger {
     General(MergeTable),
 }
 
+/// A piece of 1 to `SHORT` bytes, in registers of 16; what lies behind its end is anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ShortPiece {
+    words: [[u8; 16]; 2],
+    num_bytes: usize,
+}
+
+impl ShortPiece {
+    pub(crate) fn new(piece: &[u8]) -> Self {
+        let mut words = [[0; 16]; 2];
+        words.as_flattened_mut()[..piece.len()].copy_from_slice(piece);
+        Self { words, num_bytes: piece.len() }
+    }
+
+    /// The piece is the first `num_bytes` of the words.
+    #[inline]
+    pub(crate) fn from_words(words: [[u8; 16]; 2], num_bytes: usize) -> Self {
+        Self { words, num_bytes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.words.as_flattened()[..self.num_bytes]
+    }
+}
+
+/// The tokens of a short piece: the first `count`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ShortTokens {
+    pub(crate) tokens: [u32; SHORT],
+    pub(crate) count: usize,
+}
+
 /// Working memory of a `Merger`.
 #[derive(Debug, Default)]
 pub(crate) struct MergerScratch {
@@ -145,29 +179,31 @@ impl Merger {
         }
     }
 
-    /// Merge a piece of 1 to `SHORT` bytes into the first places of `tokens`; gives their number.
-    #[inline]
+    /// Merge pieces of 1 to `SHORT` bytes, each into the place of the same number in `merged`.
     pub(crate) fn merge_short(
         &self,
         instructions: Instructions,
-        piece: &[u8],
+        pieces: &[ShortPiece],
         scratch: &mut MergerScratch,
-        tokens: &mut [u32; SHORT],
-    ) -> usize {
+        merged: &mut [ShortTokens],
+    ) {
         match self {
             Self::Ranked(pairs) => {
-                let count = ranked::merge_short(instructions, pairs, piece, tokens);
-                for token in &mut tokens[..count] {
-                    *token = pairs.external(*token);
+                ranked::merge_all(instructions, pairs, pieces, merged);
+                for merged in &mut merged[..pieces.len()] {
+                    for token in &mut merged.tokens[..merged.count] {
+                        *token = pairs.external(*token);
+                    }
                 }
-                count
             }
             Self::General(table) => {
-                let MergeScratch { queue, tokens: merged, .. } = &mut scratch.general;
-                merged.clear();
-                table.merge_whole(piece, queue, merged);
-                tokens[..merged.len()].copy_from_slice(merged);
-                merged.len()
+                let MergeScratch { queue, tokens, .. } = &mut scratch.general;
+                for (piece, merged) in pieces.iter().zip(merged) {
+                    tokens.clear();
+                    table.merge_whole(piece.bytes(), queue, tokens);
+                    merged.count = tokens.len();
+                    merged.tokens[..tokens.len()].copy_from_slice(tokens);
+                }
             }
         }
     }

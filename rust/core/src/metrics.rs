@@ -209,7 +209,7 @@ impl MetricCounters {
             texts,
             num_threads,
             interrupted,
-            || OwnDocuments::<I>::new(encoder, &self.options, &self.type_samples),
+            || OwnDocuments::<I>::new(encoder, &self.options, &self.type_samples, num_threads),
             |documents, range, cancel| {
                 texts[range].iter().map(|text| documents.measure(text, cancel)).collect::<Result<Vec<_>>>()
             },

@@ -13,6 +13,8 @@
 //! Document g goes to lane g mod L, block n is taken from lane n mod L. So the blocks depend on the documents'
 //! order alone: not on how they were batched, nor on when blocks were taken.
 
+mod encoded;
+
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -155,6 +157,12 @@ impl<I: TokenId> Packer<I> {
     /// Hand out up to `max_blocks` ready blocks, in order; all of their ids are real.
     pub fn take_blocks(&mut self, max_blocks: usize) -> Vec<I> {
         let count = self.num_ready_blocks().min(max_blocks);
+        if let [lane] = &mut self.lanes[..] {
+            let num_tokens = count * self.seq_length;
+            self.next_block += count as u64;
+            self.tokens_emitted += num_tokens as u64;
+            return lane.deliver_owned(num_tokens, 1);
+        }
         let mut ids = Vec::with_capacity(count * self.seq_length);
         for _ in 0..count {
             self.take_next(|tokens| ids.extend_from_slice(tokens));
@@ -457,5 +465,7 @@ fn check_num_offsets(num_offsets: usize, num_documents: usize) -> Result<()> {
     })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod reference;
 #[cfg(test)]
 pub(crate) mod tests;

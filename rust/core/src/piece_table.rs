@@ -1,15 +1,24 @@
-//! Stage 2: pieces to ids, through tables of pieces seen before, at most 256 pieces at a time.
+//! Stage 2: pieces to ids, through tables of pieces seen before, at most 512 pieces at a time.
 //!
 //! ```text
-//! starts ──► probe: key, hash, prefetch ──► compare ──► merge what is new ──► emit, 16 bytes a piece
-//!            for all 256                    for all     into scratch entries   for all
+//! starts ──► probe: key, hash, prefetch ──► compare ──► find or merge the others ──► emit, 16 bytes a piece
+//!            for all 512                    for all     into scratch entries          for all
 //! ```
 //!
 //! Few, slim loops over one batch beat one loop that does everything for a piece: the loads of the table overlap, and
-//! nothing but a rare new piece makes the processor guess. A batch is small enough that it never leaves the first cache.
+//! nothing but a rare piece makes the processor guess. A batch is small enough that it never leaves the first cache.
 //!
-//! The tables are direct-mapped, and what is new always overwrites: memory is fixed, and text that never repeats is as
-//! fast in the end as in the beginning. What a key is: see `keys`.
+//! What the first look does not find is looked for elsewhere:
+//!
+//! ```text
+//! up to 16 bytes, up to 7 ids     in the entry beside (the same 64 bytes, so it is in the cache already)
+//! up to 32 bytes, up to 15 ids    in the table of long entries
+//! up to 126 bytes, up to 63 ids   in the table of longest entries
+//! ```
+//!
+//! (7, 15 and 63 ids of 16 bits are 3, 7 and 31 of 32.) A new piece goes to its first place and pushes what was there to
+//! the place beside, whose piece is forgotten: memory is fixed, and text that never repeats is as fast in the end as in
+//! the beginning. What a key is: see `keys`.
 //!
 //! The meaning: the ids of a piece are those that merging gives, table or not.
 
@@ -21,14 +30,13 @@ use keys::{NO_KEY, hash_key, hash_portable, padded_key, probe};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::huge_pages::{self, Plain, ZeroedArray};
+use crate::huge_pages::{self, Plain, ZeroedArray, prefetch};
 use crate::id::TokenId;
 use crate::instructions::Instructions;
-use crate::merge::ranked::SHORT;
-use crate::merge::{Merger, MergerScratch};
+use crate::merge::{Merger, MergerScratch, ShortPiece, ShortTokens};
 
 /// Most pieces of a batch.
-pub(crate) const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 512;
 /// Bytes of a short key.
 const WORD: usize = 16;
 /// What the copies of a batch may write past its last id, in bytes.
@@ -81,7 +89,7 @@ pub(crate) struct PieceTable<I> {
     long_entries: ZeroedArray<LongEntry>,
     longest_entries: ZeroedArray<LongestEntry>,
     batch: Box<Batch>,
-    /// Ids of pieces that do not fit an entry, in order.
+    /// Ids of pieces that have more than an entry holds.
     spilled: Vec<I>,
     merging: MergerScratch,
 }
@@ -91,12 +99,37 @@ struct Batch {
     keys: [u128; BATCH],
     /// Which entry holds the ids of each piece.
     places: [u32; BATCH],
+    /// Where the ids of each piece begin in the output, counted from those of the first.
+    begins: [u32; BATCH],
     /// Pieces whose entry holds another piece.
     misses: [u16; BATCH],
-    /// Places that the scratch entries go to afterwards.
-    homes: [u32; BATCH],
-    /// Pieces that are emitted from `spilled`, and how many ids each has.
-    spills: Vec<(usize, usize)>,
+    /// Scratch entries in use.
+    num_scratch: usize,
+    /// Scratch entries that are kept: which one, and where.
+    kept: Vec<(usize, u32)>,
+    /// Pieces with ids that did not fit their scratch entry.
+    spills: Vec<Spill>,
+    /// Pieces of up to 32 bytes to be merged, and what they became.
+    wanted: Vec<Wanted>,
+    pieces: Vec<ShortPiece>,
+    merged: Vec<ShortTokens>,
+}
+
+/// Where the ids of a piece are spilled.
+#[derive(Debug, Clone, Copy)]
+struct Spill {
+    piece: usize,
+    first: usize,
+    count: usize,
+}
+
+/// A piece that is in no table.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    piece: usize,
+    key: [u128; 2],
+    long_place: usize,
+    num_bytes: usize,
 }
 
 impl<I: TokenId> PieceTable<I> {
@@ -119,9 +152,14 @@ impl<I: TokenId> PieceTable<I> {
             batch: Box::new(Batch {
                 keys: [0; BATCH],
                 places: [0; BATCH],
+                begins: [0; BATCH],
                 misses: [0; BATCH],
-                homes: [0; BATCH],
+                num_scratch: 0,
+                kept: Vec::new(),
                 spills: Vec::new(),
+                wanted: Vec::new(),
+                pieces: Vec::new(),
+                merged: Vec::new(),
             }),
             spilled: Vec::new(),
             merging: MergerScratch::default(),
@@ -149,57 +187,186 @@ impl<I: TokenId> PieceTable<I> {
         let entries = self.entries.as_slice();
         probe(self.instructions, text, starts, &mut self.batch, entries, mask);
         let num_misses = compare(&mut self.batch, num_pieces, entries);
-        let num_scratch = self.fill_misses(merger, text, starts, num_misses, cancel)?;
-        self.emit(num_pieces, ids);
-        let entries = self.entries.as_mut_slice();
-        for (scratch, &home) in self.batch.homes[..num_scratch].iter().enumerate() {
-            entries[home as usize] = entries[self.num_entries + scratch];
+        self.batch.num_scratch = 0;
+        self.batch.kept.clear();
+        self.batch.spills.clear();
+        self.spilled.clear();
+        if num_misses > 0 {
+            let num_longest = self.look_beside(text, starts, num_misses);
+            self.look_in_long_table();
+            self.look_in_longest_table(merger, text, starts, num_longest, cancel)?;
+            self.merge_wanted(merger, text, starts);
         }
+        self.emit(num_pieces, ids);
+        self.keep_scratch();
         Ok(())
     }
 
-    /// Merge the pieces that the table lacks: into scratch entries where they fit, else into `spilled`.
-    fn fill_misses(
+    /// Short pieces that are found in the entry beside are done. Others of up to 32 bytes are wanted from the long table,
+    /// which is prefetched; still longer ones stay in the list of misses, whose new length is returned.
+    fn look_beside(&mut self, text: &[u8], starts: &[u32], num_misses: usize) -> usize {
+        let entries = self.entries.as_slice();
+        let long_entries = self.long_entries.as_slice();
+        let Batch { keys, places, misses, wanted, .. } = &mut *self.batch;
+        let mut num_longest = 0;
+        wanted.clear();
+        for miss in 0..num_misses {
+            let piece = usize::from(misses[miss]);
+            let (start, end) = (starts[piece] as usize, starts[piece + 1] as usize);
+            let (key, hash) = if end - start <= WORD {
+                let (key, place) = (keys[piece], places[piece] ^ 1);
+                if entries[place as usize].key == key {
+                    places[piece] = place;
+                    continue;
+                }
+                ([key, 0], u64::from(place))
+            } else if end - start <= 2 * WORD {
+                let key = [padded_key(&text[start..start + WORD]), padded_key(&text[start + WORD..end])];
+                (key, hash_portable(key[0]) ^ hash_portable(key[1]).rotate_left(23))
+            } else {
+                misses[num_longest] = piece as u16;
+                num_longest += 1;
+                continue;
+            };
+            let long_place = hash as usize & (long_entries.len() - 1);
+            prefetch(&long_entries[long_place]);
+            wanted.push(Wanted { piece, key, long_place, num_bytes: end - start });
+        }
+        num_longest
+    }
+
+    /// Pieces that are in the long table are no longer wanted.
+    fn look_in_long_table(&mut self) {
+        let mut num_left = 0;
+        for number in 0..self.batch.wanted.len() {
+            let wanted = self.batch.wanted[number];
+            let LongEntry { key, ids } = self.long_entries.as_slice()[wanted.long_place];
+            if key == wanted.key {
+                let first = self.spilled.len();
+                spill(&mut self.spilled, &ids);
+                let count = self.spilled[first + Self::LONG_CAPACITY].to_u32() as usize;
+                self.put(wanted.piece, first, count);
+            } else {
+                self.batch.wanted[num_left] = wanted;
+                num_left += 1;
+            }
+        }
+        self.batch.wanted.truncate(num_left);
+    }
+
+    /// Find or merge the pieces of more than 32 bytes, and find those of more than 16 that have too many ids for the long
+    /// table.
+    fn look_in_longest_table(
         &mut self,
         merger: &Merger,
         text: &[u8],
         starts: &[u32],
-        num_misses: usize,
+        num_longest: usize,
         cancel: &Cancel,
-    ) -> Result<usize> {
-        let mut num_scratch = 0;
-        self.spilled.clear();
-        self.batch.spills.clear();
-        for miss in 0..num_misses {
-            let index = usize::from(self.batch.misses[miss]);
-            let (start, end) = (starts[index] as usize, starts[index + 1] as usize);
-            let piece = &text[start..end];
-            if piece.len() > WORD {
-                let before = self.spilled.len();
-                self.encode_long(merger, piece, cancel)?;
-                self.batch.spills.push((index, self.spilled.len() - before));
+    ) -> Result<()> {
+        for miss in 0..num_longest {
+            let piece = usize::from(self.batch.misses[miss]);
+            let bytes = &text[starts[piece] as usize..starts[piece + 1] as usize];
+            if self.find_longest(piece, bytes) {
                 continue;
             }
-            let mut tokens = [0; SHORT];
-            let count = merger.merge_short(self.instructions, piece, &mut self.merging, &mut tokens);
-            if count > Self::CAPACITY {
-                self.spilled.extend(tokens[..count].iter().map(|&token| I::from_u32(token)));
-                self.batch.spills.push((index, count));
-                continue;
-            }
-            let place = self.num_entries + num_scratch;
-            let entry = &mut self.entries.as_mut_slice()[place];
-            entry.key = self.batch.keys[index];
-            let entry_ids = ids_of::<I>(&mut entry.ids);
-            for (id, &token) in entry_ids.iter_mut().zip(&tokens[..count]) {
-                *id = I::from_u32(token);
-            }
-            entry_ids[Self::CAPACITY] = I::from_u32(count as u32);
-            self.batch.homes[num_scratch] = self.batch.places[index];
-            self.batch.places[index] = place as u32;
-            num_scratch += 1;
+            let first = self.spilled.len();
+            merger.merge_long(self.instructions, bytes, &mut self.merging, &mut self.spilled, cancel)?;
+            self.remember_longest(bytes, first);
+            self.put(piece, first, self.spilled.len() - first);
         }
-        Ok(num_scratch)
+        let mut num_left = 0;
+        self.batch.pieces.clear();
+        for number in 0..self.batch.wanted.len() {
+            let wanted = self.batch.wanted[number];
+            let start = starts[wanted.piece] as usize;
+            if wanted.num_bytes > WORD
+                && self.find_longest(wanted.piece, &text[start..start + wanted.num_bytes])
+            {
+                continue;
+            }
+            self.batch.wanted[num_left] = wanted;
+            num_left += 1;
+            let words = wanted.key.map(|word| (!word).to_le_bytes());
+            self.batch.pieces.push(ShortPiece::from_words(words, wanted.num_bytes));
+        }
+        self.batch.wanted.truncate(num_left);
+        Ok(())
+    }
+
+    /// Merge what is in no table, and remember it.
+    fn merge_wanted(&mut self, merger: &Merger, text: &[u8], starts: &[u32]) {
+        let Batch { pieces, merged, .. } = &mut *self.batch;
+        if pieces.is_empty() {
+            return;
+        }
+        if merged.len() < pieces.len() {
+            merged.resize(pieces.len(), ShortTokens::default());
+        }
+        merger.merge_short(self.instructions, pieces, &mut self.merging, merged);
+        for number in 0..self.batch.wanted.len() {
+            let Wanted { piece, key, long_place, num_bytes } = self.batch.wanted[number];
+            let count = self.batch.merged[number].count;
+            if num_bytes <= WORD && count <= Self::CAPACITY {
+                let home = self.batch.places[piece];
+                let slot = self.new_scratch(piece);
+                let tokens = &self.batch.merged[number].tokens[..count];
+                let entry = &mut self.entries.as_mut_slice()[self.num_entries + slot];
+                entry.key = key[0];
+                fill::<I>(&mut entry.ids, tokens.iter().map(|&token| I::from_u32(token)), count);
+                self.batch.kept.push((slot, home));
+                continue;
+            }
+            let first = self.spilled.len();
+            let tokens = self.batch.merged[number].tokens[..count].iter().map(|&token| I::from_u32(token));
+            self.spilled.extend(tokens.clone());
+            if count <= Self::LONG_CAPACITY {
+                let entry = &mut self.long_entries.as_mut_slice()[long_place];
+                entry.key = key;
+                fill::<I>(&mut entry.ids, tokens, count);
+            } else if num_bytes > WORD {
+                self.remember_longest(&text[starts[piece] as usize..starts[piece + 1] as usize], first);
+            }
+            self.put(piece, first, count);
+        }
+    }
+
+    /// From here on, `piece` has its ids in a scratch entry. Gives its number.
+    fn new_scratch(&mut self, piece: usize) -> usize {
+        let slot = self.batch.num_scratch;
+        self.batch.num_scratch += 1;
+        self.batch.places[piece] = (self.num_entries + slot) as u32;
+        slot
+    }
+
+    /// The ids of `piece` are `count` of the spilled ones: as many as fit are put into a scratch entry, with the count of
+    /// all; the others are copied by `emit`.
+    fn put(&mut self, piece: usize, first: usize, count: usize) {
+        let slot = self.new_scratch(piece);
+        if self.spilled.len() <= first + Self::CAPACITY {
+            self.spilled.resize(first + Self::CAPACITY + 1, I::default());
+        }
+        let entry = &mut self.entries.as_mut_slice()[self.num_entries + slot];
+        let ids = ids_of::<I>(&mut entry.ids);
+        ids.copy_from_slice(&self.spilled[first..=first + Self::CAPACITY]);
+        ids[Self::CAPACITY] = I::from_u32(count as u32);
+        if count > Self::CAPACITY {
+            self.batch.spills.push(Spill { piece, first, count });
+        }
+    }
+
+    /// Short pieces that were merged take their first places, and push what was there to the places beside.
+    fn keep_scratch(&mut self) {
+        let entries = self.entries.as_mut_slice();
+        for &(slot, home) in &self.batch.kept {
+            let new = entries[self.num_entries + slot];
+            let old = entries[home as usize];
+            // An empty entry must not move: see `with_capacity_bytes`. A piece that is twice in a batch needs one place.
+            if old.key != NO_KEY && old.key != new.key {
+                entries[home as usize ^ 1] = old;
+            }
+            entries[home as usize] = new;
+        }
     }
 
     /// Append the ids of one piece that is too long for any table.
@@ -213,96 +380,115 @@ impl<I: TokenId> PieceTable<I> {
         merger.merge_long(self.instructions, piece, &mut self.merging, ids, cancel)
     }
 
-    /// Append the ids of a piece of more than 16 bytes to `spilled`.
-    fn encode_long(&mut self, merger: &Merger, piece: &[u8], cancel: &Cancel) -> Result<()> {
-        if piece.len() > LONGEST {
-            return merger.merge_long(self.instructions, piece, &mut self.merging, &mut self.spilled, cancel);
+    /// Whether the table of longest entries has these bytes; then `piece` gets the ids of them.
+    fn find_longest(&mut self, piece: usize, bytes: &[u8]) -> bool {
+        let Some(place) = self.longest_place(bytes) else { return false };
+        let entry = &self.longest_entries.as_slice()[place];
+        if entry.bytes.get(..usize::from(entry.num_bytes)) != Some(bytes) {
+            return false;
         }
-        if piece.len() > 2 * WORD {
-            return self.encode_longest(merger, piece, cancel);
-        }
-        let (first, rest) = piece.split_at(WORD);
-        let key = [padded_key(first), padded_key(rest)];
-        let entries = self.long_entries.as_mut_slice();
-        let hash = hash_portable(key[0]) ^ hash_portable(key[1]).rotate_left(23);
-        let place = hash as usize & (entries.len() - 1);
-        let entry = &mut entries[place];
-        if entry.key != key {
-            let mut tokens = [0; SHORT];
-            let count = merger.merge_short(self.instructions, piece, &mut self.merging, &mut tokens);
-            let external = tokens[..count].iter().map(|&token| I::from_u32(token));
-            if count > Self::LONG_CAPACITY {
-                self.spilled.extend(external);
-                return Ok(());
-            }
-            entry.key = key;
-            let entry_ids = ids_of::<I>(&mut entry.ids);
-            for (slot, id) in entry_ids.iter_mut().zip(external) {
-                *slot = id;
-            }
-            entry_ids[Self::LONG_CAPACITY] = I::from_u32(count as u32);
-        }
-        let entry_ids = ids_of::<I>(&mut entry.ids);
-        let count = entry_ids[Self::LONG_CAPACITY].to_u32() as usize;
-        self.spilled.extend_from_slice(&entry_ids[..count]);
-        Ok(())
+        let first = self.spilled.len();
+        spill(&mut self.spilled, &entry.ids);
+        let count = self.spilled[first + Self::LONGEST_CAPACITY].to_u32() as usize;
+        self.put(piece, first, count);
+        true
     }
 
-    /// As above, for 33 to 126 bytes.
-    fn encode_longest(&mut self, merger: &Merger, piece: &[u8], cancel: &Cancel) -> Result<()> {
-        let entries = self.longest_entries.as_mut_slice();
-        let hash = piece
+    fn longest_place(&self, bytes: &[u8]) -> Option<usize> {
+        if bytes.len() > LONGEST {
+            return None;
+        }
+        let hash = bytes
             .chunks(WORD)
-            .fold(piece.len() as u64, |hash, word| hash_portable(padded_key(word) ^ u128::from(hash) << 32));
-        let place = hash as usize & (entries.len() - 1);
-        let entry = &mut entries[place];
-        if entry.bytes.get(..usize::from(entry.num_bytes)) == Some(piece) {
-            let known = ids_of::<I>(&mut entry.ids);
-            let count = known[Self::LONGEST_CAPACITY].to_u32() as usize;
-            self.spilled.extend_from_slice(&known[..count]);
-            return Ok(());
-        }
-        let before = self.spilled.len();
-        merger.merge_long(self.instructions, piece, &mut self.merging, &mut self.spilled, cancel)?;
-        let new = &self.spilled[before..];
-        if new.len() <= Self::LONGEST_CAPACITY {
-            entry.bytes[..piece.len()].copy_from_slice(piece);
-            entry.num_bytes = piece.len() as u16;
-            let known = ids_of::<I>(&mut entry.ids);
-            known[..new.len()].copy_from_slice(new);
-            known[Self::LONGEST_CAPACITY] = I::from_u32(new.len() as u32);
-        }
-        Ok(())
+            .fold(bytes.len() as u64, |hash, word| hash_portable(padded_key(word) ^ u128::from(hash) << 32));
+        Some(hash as usize & (self.longest_entries.as_slice().len() - 1))
     }
 
-    /// Copy the ids of all pieces, in order: 16 bytes each without a look at the count, which only moves the end on.
+    /// Keep the ids that were spilled from `first` on, where they fit.
+    fn remember_longest(&mut self, bytes: &[u8], first: usize) {
+        let new = &self.spilled[first..];
+        if new.len() > Self::LONGEST_CAPACITY {
+            return;
+        }
+        if let Some(place) = self.longest_place(bytes) {
+            let entry = &mut self.longest_entries.as_mut_slice()[place];
+            entry.bytes[..bytes.len()].copy_from_slice(bytes);
+            entry.num_bytes = bytes.len() as u16;
+            fill::<I>(&mut entry.ids, new.iter().copied(), new.len());
+        }
+    }
+
+    /// Copy the ids of all pieces, in order: 16 bytes each without a look at the count, which only moves the end on. Then
+    /// those of the few pieces that have more.
     fn emit(&mut self, num_pieces: usize, ids: &mut Vec<I>) {
         huge_pages::reserve(ids, num_pieces * Self::CAPACITY + self.spilled.len() + SLACK);
         let entries = self.entries.as_slice();
-        let mut spilled = &self.spilled[..];
-        let mut from = 0;
-        let ends = self.batch.spills.iter().copied().chain([(num_pieces, 0)]);
-        for (end, num_spilled) in ends {
-            let mut len = ids.len();
-            let output = ids.as_mut_ptr();
-            for &place in &self.batch.places[from..end] {
-                debug_assert!((place as usize) < entries.len());
-                // SAFETY: places are made by `probe` and `fill_misses`, both inside of the table.
-                let entry = unsafe { entries.get_unchecked(place as usize) };
-                // SAFETY: at most CAPACITY ids a piece and the spilled ones are ever added, and the reserve has room for
-                // one whole copy more. The entry's last place holds a count of at most CAPACITY.
-                unsafe {
-                    output.add(len).cast::<[u8; WORD]>().write_unaligned(entry.ids);
-                    len += (&raw const entry.ids).cast::<I>().add(Self::CAPACITY).read().to_u32() as usize;
-                }
+        let before = ids.len();
+        // SAFETY: inside of the capacity or at its end.
+        let output = unsafe { ids.as_mut_ptr().add(before) };
+        let mut len = 0;
+        for (&place, begin) in self.batch.places[..num_pieces].iter().zip(&mut self.batch.begins) {
+            debug_assert!((place as usize) < entries.len());
+            // SAFETY: places are made by `probe`, `look_beside` and `new_scratch`, all inside of the table.
+            let entry = unsafe { entries.get_unchecked(place as usize) };
+            *begin = len as u32;
+            // SAFETY: a piece adds at most CAPACITY ids, or has all of its ids among the spilled ones, so the reserve has
+            // room for all and one whole copy more. The entry's last place holds the count.
+            unsafe {
+                output.add(len).cast::<[u8; WORD]>().write_unaligned(entry.ids);
+                len += (&raw const entry.ids).cast::<I>().add(Self::CAPACITY).read().to_u32() as usize;
             }
-            // SAFETY: the ids up to here were written above, inside of the capacity.
-            unsafe { ids.set_len(len) };
-            let (head, tail) = spilled.split_at(num_spilled);
-            ids.extend_from_slice(head);
-            spilled = tail;
-            from = end + 1;
         }
+        // SAFETY: the ids up to here were written above or are written below, inside of the capacity.
+        unsafe { ids.set_len(before + len) };
+        for &Spill { piece, first, count } in &self.batch.spills {
+            let begin = before + self.batch.begins[piece] as usize;
+            copy_more_than_a_word(&self.spilled[first..first + count], &mut ids[begin..begin + count]);
+        }
+    }
+}
+
+/// Append all that an entry has for ids, whatever is used of it, so that the copy has a fixed size.
+#[inline]
+fn spill<I: TokenId, const N: usize>(spilled: &mut Vec<I>, bytes: &[u8; N]) {
+    let num_ids = N / size_of::<I>();
+    spilled.reserve(num_ids);
+    // SAFETY: the reserve has room for the N bytes, which are plain integers.
+    unsafe {
+        spilled.as_mut_ptr().add(spilled.len()).cast::<[u8; N]>().write_unaligned(*bytes);
+        spilled.set_len(spilled.len() + num_ids);
+    }
+}
+
+/// Copy at least 16 bytes of ids, 16 at a time, the last ones perhaps twice: a call of `memcpy` takes longer.
+#[inline]
+fn copy_more_than_a_word<I: TokenId>(from: &[I], to: &mut [I]) {
+    let num_ids = WORD / size_of::<I>();
+    assert!(from.len() >= num_ids && to.len() == from.len(), "too few ids");
+    let last = from.len() - num_ids;
+    let mut place = 0;
+    loop {
+        // SAFETY: `place` is at most `last`, from where 16 bytes of both slices are left.
+        unsafe {
+            let word = from.as_ptr().add(place).cast::<[u8; WORD]>().read_unaligned();
+            to.as_mut_ptr().add(place).cast::<[u8; WORD]>().write_unaligned(word);
+        }
+        if place == last {
+            return;
+        }
+        place = (place + num_ids).min(last);
+    }
+}
+
+/// Write ids to the front of an entry's place for them, and a count to its end.
+#[inline]
+fn fill<I: TokenId>(place: &mut [u8], ids: impl Iterator<Item = I>, count: usize) {
+    let place = ids_of::<I>(place);
+    if let Some((last, front)) = place.split_last_mut() {
+        for (slot, id) in front.iter_mut().zip(ids) {
+            *slot = id;
+        }
+        *last = I::from_u32(count as u32);
     }
 }
 
@@ -326,4 +512,58 @@ fn compare(batch: &mut Batch, num_pieces: usize, entries: &[Entry]) -> usize {
         }
     }
     num_misses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::Vocabulary;
+
+    /// Ever-new words fill the tables once; after that, no working memory grows, and each costs one merge, as at first.
+    #[test]
+    fn memory_is_flat_over_ever_new_words() {
+        let pairs = [(u32::from(b'a'), u32::from(b'b')), (256, u32::from(b'a')), (256, 256)];
+        let merger = Merger::new(&Vocabulary::from_merges(&pairs).unwrap());
+        for instructions in Instructions::available() {
+            let mut table = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 16);
+            let mut number = 0_u64;
+            let mut round = || {
+                let mut num_merged = 0;
+                for _ in 0..40 {
+                    let mut text = Vec::new();
+                    let mut starts = vec![0];
+                    for length in 0..BATCH as u32 {
+                        number += 1;
+                        // 10 to 57 letters of a and b: short, long and longest pieces.
+                        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                        text.extend((0..10 + length % 48).map(|bit| b'a' + (bits >> (bit % 64) & 1) as u8));
+                        starts.push(text.len() as u32);
+                    }
+                    let mut ids = Vec::new();
+                    table.encode_batch(&merger, &text, &starts, &mut ids, &Cancel::default()).unwrap();
+                    num_merged += table.batch.wanted.len();
+                }
+                (table.num_bytes(), num_merged)
+            };
+            let rounds: Vec<_> = (0..10).map(|_| round()).collect();
+            let ((second_bytes, second_merged), (last_bytes, last_merged)) = (rounds[1], rounds[9]);
+            assert_eq!(last_bytes, second_bytes, "{}", instructions.name());
+            assert!(last_merged <= second_merged + second_merged / 20, "{last_merged}, {second_merged}");
+        }
+    }
+
+    impl<I: TokenId> PieceTable<I> {
+        fn num_bytes(&self) -> usize {
+            let Batch { kept, spills, wanted, pieces, merged, .. } = &*self.batch;
+            size_of_val(self.entries.as_slice())
+                + size_of_val(self.long_entries.as_slice())
+                + size_of_val(self.longest_entries.as_slice())
+                + kept.capacity()
+                + spills.capacity()
+                + wanted.capacity()
+                + pieces.capacity()
+                + merged.capacity()
+                + self.spilled.capacity()
+        }
+    }
 }

@@ -33,7 +33,7 @@ impl Encoder {
         // One text needs no batch around it, unless it is long enough to be interrupted.
         let ids = if text.len() <= SHORT_TEXT {
             without_gil(py, &self.core, |_| {
-                let mut scratch = self.core.take_scratch();
+                let mut scratch = self.core.take_scratch(1);
                 let mut ids: Vec<I> = Vec::with_capacity(text.len() / 3 + 1);
                 let result = self.core.encode_into(text, &mut scratch, &mut ids, &Cancel::default());
                 self.core.keep_scratch(scratch);
@@ -102,6 +102,18 @@ impl Encoder {
     #[getter]
     fn id_dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyArrayDescr> {
         if self.narrow { numpy::dtype::<u16>(py) } else { numpy::dtype::<u32>(py) }
+    }
+
+    /// Bytes of the tables of pieces, of all threads together.
+    #[getter]
+    fn cache_bytes(&self) -> usize {
+        self.core.cache_bytes()
+    }
+
+    /// Set them; what was learned is forgotten.
+    #[setter]
+    fn set_cache_bytes(&self, cache_bytes: usize) {
+        self.core.set_cache_bytes(cache_bytes);
     }
 
     /// The ids of one text.

@@ -258,11 +258,17 @@ fn push_texts_as<I: TokenId>(
     core::fitting::<I>(i64::from(encoder.vocabulary().max_token_id())).map_err(to_python)?;
     let num_bytes: Vec<i64> =
         texts.iter().map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)).collect();
-    let batch =
-        without_gil(py, encoder, |interrupted| encoder.encode_batch(texts, num_threads, interrupted))?;
+    let Some((head, eos)) =
+        typed(&mut slf.borrow_mut().0).map(|packer| (packer.head(), packer.eos_token_id()))
+    else {
+        return Ok(()); // the caller chose by the type, which never changes
+    };
+    let batch = without_gil(py, encoder, |interrupted| {
+        encoder.encode_joined(head.clone(), texts, eos, num_threads, interrupted)
+    })?;
     match typed(&mut slf.borrow_mut().0) {
-        Some(packer) => packer.push_documents(&batch.ids, &batch.offsets, &num_bytes).map_err(to_python),
-        None => Ok(()), // the caller chose by the type, which never changes
+        Some(packer) => packer.push_encoded(batch.ids, &batch.offsets, &num_bytes).map_err(to_python),
+        None => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ fn encoder() -> Encoder {
 
 fn encode(encoder: &Encoder, text: &str) -> Result<Vec<u16>> {
     let mut ids = Vec::new();
-    encoder.encode_into(text, &mut encoder.take_scratch(), &mut ids, &Cancel::default())?;
+    encoder.encode_into(text, &mut encoder.take_scratch(1), &mut ids, &Cancel::default())?;
     Ok(ids)
 }
 
@@ -90,6 +90,46 @@ proptest! {
             let bytes = encoder.vocabulary().decode(batch.ids[range.clone()].iter().map(|&id| id.into())).unwrap();
             prop_assert_eq!(bytes, text.as_bytes());
             prop_assert_eq!(&batch.ids[range], encode(&encoder, text).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_joined_batch_has_its_head_and_an_end_behind_each_document() {
+    let encoder = encoder();
+    let long = "the  quick brown fox\n".repeat(60_000);
+    let texts = ["", &long, "the", "", &long[..400_000], "  x"];
+    let mut expected = Encoded { ids: vec![7, 8], offsets: vec![2] };
+    for text in texts {
+        expected.ids.extend(encode(&encoder, text).unwrap());
+        expected.ids.push(300);
+        expected.offsets.push(i64::try_from(expected.ids.len()).unwrap());
+    }
+    for num_threads in [1, 2, 5] {
+        let joined = encoder.encode_joined(vec![7, 8], &texts, 300, num_threads, &mut || false);
+        assert_eq!(joined, Ok(expected.clone()));
+    }
+    let nothing = encoder.encode_joined::<u16>(vec![7], &[], 300, 2, &mut || false);
+    assert_eq!(nothing, Ok(Encoded { ids: vec![7], offsets: vec![1] }));
+}
+
+#[test]
+fn tables_of_all_workers_keep_to_the_bytes_that_were_set() {
+    let encoder = encoder();
+    let text = "the  quick brown fox\n".repeat(30_000);
+    let texts = [text.as_str(); 8];
+    let expected = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
+    assert_eq!(encoder.cache_bytes(), DEFAULT_CACHE_BYTES);
+    for cache_bytes in [DEFAULT_CACHE_BYTES, 1 << 22, 0] {
+        encoder.set_cache_bytes(cache_bytes);
+        for num_threads in [1, 4, 64, 2] {
+            assert_eq!(encoder.encode_batch(&texts, num_threads, &mut || false), Ok(expected.clone()));
+            let share = encoder.take_scratch(num_threads).cache_bytes;
+            assert!(share * num_threads <= cache_bytes.max(num_threads), "{share} for each of {num_threads}");
+            assert!(share <= MAX_WORKER_BYTES);
+            let kept: usize =
+                encoder.scratches.lock().unwrap().iter().map(|scratch| scratch.cache_bytes).sum();
+            assert!(kept <= cache_bytes.max(1), "{kept} bytes kept of {cache_bytes}");
         }
     }
 }

@@ -12,6 +12,9 @@
 
 use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
 use super::queue::{self, QueueScratch};
+#[cfg(target_arch = "x86_64")]
+use super::side_by_side;
+use super::{ShortPiece, ShortTokens};
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
@@ -21,15 +24,15 @@ use crate::instructions::{Instructions, Level};
 pub(crate) const SHORT: usize = 32;
 /// Working memory of more tokens than this is not kept.
 const MAX_KEPT: usize = 1 << 16;
-/// Chunks between two looks at the cancel flag: well under a millisecond.
-const CHUNKS_PER_CHECK: usize = 256;
+/// Chunks merged at once, between two looks at the cancel flag.
+const CHUNKS: usize = 32;
 
 /// Stands where there is no token, before the first and after the last: it merges with nothing, which spares both ends
 /// a branch.
 const NO_TOKEN: u32 = MAX_INTERNAL_ID;
 /// Keys from here on say that no pair merges: `NO_RANK`, with any place.
-const NO_KEY: u32 = NO_RANK << PLACE_BITS;
-const PLACE_BITS: u32 = 5;
+pub(super) const NO_KEY: u32 = NO_RANK << PLACE_BITS;
+pub(super) const PLACE_BITS: u32 = 5;
 
 /// Merge a piece of 1 to 32 bytes; the tokens come to lie in the first places of `tokens`, their number is returned.
 ///
@@ -44,41 +47,75 @@ const PLACE_BITS: u32 = 5;
 pub(crate) fn merge_short(
     instructions: Instructions,
     pairs: &PairTable,
-    piece: &[u8],
+    piece: &ShortPiece,
     tokens: &mut [u32; SHORT],
 ) -> usize {
-    assert!(!piece.is_empty() && piece.len() <= SHORT, "not a short piece");
     match instructions.level() {
-        Level::Portable if piece.len() <= SHORT / 2 => merge_plain::<{ SHORT / 2 }>(pairs, piece, tokens),
-        Level::Portable => merge_plain::<SHORT>(pairs, piece, tokens),
+        Level::Portable => merge_portable(pairs, piece.bytes(), tokens),
         // SAFETY: a level exists only where the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { merge_avx2(pairs, piece, tokens) },
-        // SAFETY: as above, and the piece has 1 to 32 bytes.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 if piece.len() <= SHORT / 2 => unsafe { merge_avx512::<1>(pairs, piece, tokens) },
+        Level::Avx2 => unsafe { merge_avx2(pairs, piece.bytes(), tokens) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { merge_avx512::<2>(pairs, piece, tokens) },
+        Level::Avx512 => unsafe { side_by_side::merge_one(pairs, piece, tokens) },
+    }
+}
+
+/// As `merge_short`, for many pieces.
+pub(super) fn merge_all(
+    instructions: Instructions,
+    pairs: &PairTable,
+    pieces: &[ShortPiece],
+    merged: &mut [ShortTokens],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if instructions.level() == Level::Avx512 {
+        // SAFETY: a level exists only where the machine has its instructions.
+        return unsafe {
+            if pieces.iter().all(|piece| piece.num_bytes <= SHORT / 2) {
+                side_by_side::merge_all::<1>(pairs, pieces, merged);
+            } else {
+                side_by_side::merge_all::<2>(pairs, pieces, merged);
+            }
+        };
+    }
+    for (piece, merged) in pieces.iter().zip(merged) {
+        merged.count = merge_short(instructions, pairs, piece, &mut merged.tokens);
     }
 }
 
 /// The tokens of a piece while it is merged. Place p is byte p - 1; places 0 and `len + 1` hold no token.
-struct Symbols {
-    ids: [u32; SHORT + 2],
+#[derive(Clone, Copy)]
+pub(super) struct Symbols {
+    pub(super) ids: [u32; SHORT + 2],
     /// Bit p: a token starts at place p.
     starts: u64,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { ids: [NO_TOKEN; SHORT + 2], starts: 0 }
+    }
 }
 
 impl Symbols {
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
     fn new(piece: &[u8]) -> Self {
-        let mut ids = [NO_TOKEN; SHORT + 2];
-        for (id, &byte) in ids[1..].iter_mut().zip(piece) {
+        let mut symbols = Self::default();
+        for (id, &byte) in symbols.ids[1..].iter_mut().zip(piece) {
             *id = u32::from(byte);
         }
-        Self { ids, starts: (1 << (piece.len() + 2)) - 1 }
+        symbols.begin(piece.len());
+        symbols
+    }
+
+    /// `ids[1..=num_bytes]` are bytes; no token stands around them.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    pub(super) fn begin(&mut self, num_bytes: usize) {
+        self.ids[num_bytes + 1] = NO_TOKEN;
+        self.starts = (1 << (num_bytes + 2)) - 1;
     }
 
     /// Merge the pair that `key` tells. Gives the lane of the token that is gone, and lane and new key of the pair that
@@ -86,7 +123,7 @@ impl Symbols {
     /// lane 32 or more, which is none.
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
-    fn merge(&mut self, pairs: &PairTable, key: u32) -> (u32, [(u32, u32); 2]) {
+    pub(super) fn merge(&mut self, pairs: &PairTable, key: u32) -> (u32, [(u32, u32); 2]) {
         let place = (key & (SHORT as u32 - 1)) + 1;
         let gone = (self.starts & u64::MAX << place << 1).trailing_zeros();
         self.starts &= !(1 << gone);
@@ -104,7 +141,7 @@ impl Symbols {
     /// The tokens, in order.
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
-    fn collect(&self, len: usize, tokens: &mut [u32; SHORT]) -> usize {
+    pub(super) fn collect(&self, len: usize, tokens: &mut [u32; SHORT]) -> usize {
         let mut starts = self.starts & ((1 << (len + 1)) - 2);
         let mut count = 0;
         while starts != 0 {
@@ -140,9 +177,9 @@ fn merge_plain<const N: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u3
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn merge_avx2(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
+#[inline(always)]
+#[allow(clippy::inline_always)] // as above
+fn merge_portable(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
     if piece.len() <= SHORT / 2 {
         merge_plain::<{ SHORT / 2 }>(pairs, piece, tokens)
     } else {
@@ -150,61 +187,10 @@ fn merge_avx2(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usi
     }
 }
 
-/// As the plain form, with the keys in `V` registers of 16 lanes. In memory each change of a lane would make the load of
-/// the whole vector wait for the store.
-///
-/// # Safety
-///
-/// The piece has at most `16 * V` bytes, and one at least.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-#[allow(clippy::cast_ptr_alignment, clippy::cast_possible_wrap)] // loads ask for no alignment, lanes are few
-unsafe fn merge_avx512<const V: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
-    use std::arch::x86_64::{
-        __m128i, _mm_loadu_si128, _mm512_add_epi32, _mm512_cvtepu8_epi32, _mm512_mask_i32gather_epi32,
-        _mm512_mask_set1_epi32, _mm512_min_epu32, _mm512_or_si512, _mm512_reduce_min_epu32,
-        _mm512_set1_epi32, _mm512_setr_epi32, _mm512_slli_epi32,
-    };
-    const LANES: usize = 16;
-    let mut symbols = Symbols::new(piece);
-    let mut padded = [0_u8; SHORT + LANES];
-    padded[..piece.len()].copy_from_slice(piece);
-    let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let no_keys = _mm512_set1_epi32(NO_KEY.cast_signed());
-    let mut keys = [no_keys; V];
-    let pair_lanes = (1_u64 << (piece.len() - 1)) - 1;
-    for (vector, keys) in keys.iter_mut().enumerate() {
-        // SAFETY: the padded bytes go on for 16 and more from the last lane's byte on.
-        let bytes = |offset: usize| unsafe {
-            let lanes = padded.as_ptr().add(LANES * vector + offset).cast::<__m128i>();
-            _mm512_cvtepu8_epi32(_mm_loadu_si128(lanes))
-        };
-        let pair = _mm512_or_si512(_mm512_slli_epi32::<8>(bytes(0)), bytes(1));
-        let lanes = (pair_lanes >> (LANES * vector)) as u16;
-        // SAFETY: the grid has a rank for each of the 65,536 pairs of bytes.
-        let ranks = unsafe {
-            let no_rank = _mm512_set1_epi32(NO_RANK.cast_signed());
-            _mm512_mask_i32gather_epi32::<4>(no_rank, lanes, pair, pairs.byte_pairs().as_ptr().cast::<i32>())
-        };
-        let lane_numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32((LANES * vector) as i32));
-        *keys = _mm512_or_si512(_mm512_slli_epi32::<PLACE_BITS>(ranks), lane_numbers);
-    }
-    loop {
-        let least = keys.iter().skip(1).fold(keys[0], |least, &keys| _mm512_min_epu32(least, keys));
-        let lowest = _mm512_reduce_min_epu32(least);
-        if lowest >= NO_KEY {
-            return symbols.collect(piece.len(), tokens);
-        }
-        let (gone, changed) = symbols.merge(pairs, lowest);
-        for (vector, keys) in keys.iter_mut().enumerate() {
-            // A lane that is none, or of the other vector, sets nothing.
-            let lane_mask = |lane: u32| ((1_u64 << (lane & 63)) >> (LANES * vector)) as u16;
-            *keys = _mm512_mask_set1_epi32(*keys, lane_mask(gone), NO_KEY.cast_signed());
-            for (lane, key) in changed {
-                *keys = _mm512_mask_set1_epi32(*keys, lane_mask(lane), key.cast_signed());
-            }
-        }
-    }
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn merge_avx2(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
+    merge_portable(pairs, piece, tokens)
 }
 
 /// Working memory of long pieces, kept between them.
@@ -229,13 +215,21 @@ pub(crate) fn merge_long<I: TokenId>(
     if piece.iter().all(|&byte| byte == piece[0]) {
         merge_run(pairs, piece[0], piece.len(), &mut tokens);
     } else {
-        let mut chunk_tokens = [0; SHORT];
-        for (number, chunk) in piece.chunks(SHORT).enumerate() {
-            if number % CHUNKS_PER_CHECK == 0 {
-                cancel.check()?;
+        let mut chunks = [ShortPiece::default(); CHUNKS];
+        let mut merged = [ShortTokens::default(); CHUNKS];
+        for (number, group) in piece.chunks(CHUNKS * SHORT).enumerate() {
+            cancel.check()?;
+            let num_chunks = group.len().div_ceil(SHORT);
+            for (chunk, bytes) in chunks.iter_mut().zip(group.chunks(SHORT)) {
+                *chunk = ShortPiece::new(bytes);
             }
-            let count = merge_short(instructions, pairs, chunk, &mut chunk_tokens);
-            join(instructions, pairs, piece, number * SHORT, scratch, &mut tokens, &chunk_tokens[..count]);
+            merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
+            for (chunk, ShortTokens { tokens: chunk_tokens, count }) in
+                merged[..num_chunks].iter().enumerate()
+            {
+                let seam = (number * CHUNKS + chunk) * SHORT;
+                join(instructions, pairs, piece, seam, scratch, &mut tokens, &chunk_tokens[..*count]);
+            }
         }
     }
     ids.extend(tokens.iter().map(|&token| I::from_u32(pairs.external(token))));
@@ -296,7 +290,7 @@ fn join(
 fn merge_window(instructions: Instructions, pairs: &PairTable, bytes: &[u8], scratch: &mut LongScratch) {
     if bytes.len() <= SHORT {
         let mut tokens = [0; SHORT];
-        let count = merge_short(instructions, pairs, bytes, &mut tokens);
+        let count = merge_short(instructions, pairs, &ShortPiece::new(bytes), &mut tokens);
         scratch.window.extend_from_slice(&tokens[..count]);
     } else {
         queue::merge(pairs, bytes, &mut scratch.queue, &mut scratch.window);
@@ -415,7 +409,7 @@ mod tests {
                     prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
                     if piece.len() <= SHORT {
                         let mut tokens = [0; SHORT];
-                        let count = merge_short(instructions, &pairs, &piece, &mut tokens);
+                        let count = merge_short(instructions, &pairs, &ShortPiece::new(&piece), &mut tokens);
                         let found: Vec<u32> = tokens[..count].iter().map(|&token| pairs.external(token)).collect();
                         prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
                     }

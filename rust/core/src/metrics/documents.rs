@@ -111,6 +111,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
         encoder: &'a Encoder,
         options: &'a MetricOptions,
         samples: &[TypeSample; SAMPLED_RULES.len()],
+        num_threads: usize,
     ) -> Self {
         Self {
             encoder,
@@ -118,7 +119,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
             noise_sources: options.noise_sources().collect(),
             samplers: TypeSamplers::new(samples),
             token_counts: vec![0; options.vocab_size],
-            scratch: encoder.take_scratch(),
+            scratch: encoder.take_scratch(num_threads),
             ids: Vec::new(),
             starts: TokenStarts::default(),
             noised: Noised::default(),

@@ -24,11 +24,13 @@ mod arena;
 mod budget;
 mod count;
 mod first_pairs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kept_pairs;
 mod merges;
 mod pair_map;
 mod position;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod reference;
 mod sketch;
 #[cfg(test)]

@@ -1,0 +1,88 @@
+"""What the vocabularies hold: longest tokens, learned first and last, never used, keywords as one token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from xml.etree.ElementTree import Element
+
+from gristmill.report import NOT_APPLICABLE, TokenEntry, TokenizerReport
+from gristmill.report_page.figures import heading, scrolled
+from gristmill.report_page.markup import Child, element
+
+_MOST_SHOWN = 10
+_LONGEST_SHOWN = 24
+
+Entries = tuple[TokenEntry, ...] | None
+Row = tuple[str, str, Callable[[TokenizerReport], Sequence[Child]]]
+
+
+def vocabulary_table(names: Sequence[str], reports: Sequence[TokenizerReport]) -> Element:
+    """Return the notable tokens, a column for each report."""
+    first = reports[0]
+    python = f"of Python {first.code.python}"
+    rows: list[Row] = [
+        ("longest tokens", "of the most UTF-8 bytes", lambda r: _tokens(r.vocabulary.longest)),
+        ("most frequent", "in the corpus", lambda r: _tokens(r.vocabulary.most_frequent)),
+        ("learned first", "by the order of the merges", lambda r: _tokens(r.vocabulary.first_learned)),
+        ("learned last", "by the order of the merges", lambda r: _tokens(r.vocabulary.last_learned)),
+        (
+            "never used",
+            "tokens that did not occur in the corpus; examples by id",
+            lambda r: _counted(r.vocabulary.never_used, r.vocabulary.never_used_tokens),
+        ),
+        (
+            "unreachable",
+            first.vocabulary.unreachable_rule,
+            lambda r: _counted(r.vocabulary.unreachable, r.vocabulary.unreachable_tokens),
+        ),
+        (
+            "keywords that are one token, alone",
+            python,
+            lambda r: _words(r.code.keywords_single, len(r.code.keywords)),
+        ),
+        (
+            "keywords that are one token, after a blank",
+            python,
+            lambda r: _words(r.code.keywords_single_after_blank, len(r.code.keywords)),
+        ),
+        (
+            "builtins that are one token, after a blank",
+            python,
+            lambda r: _words(r.code.builtins_single_after_blank, len(r.code.builtins)),
+        ),
+    ]
+    head = element("tr", {"role": "row"}, heading("columnheader", "Tokens"))
+    for name in names:
+        head.append(heading("columnheader", name, {"class": "name"}))
+    body = element("tbody", {"role": "rowgroup"})
+    for label, rule, cell in rows:
+        title = heading("rowheader", label)
+        title.append(element("span", "rule", rule))
+        row = element("tr", {"role": "row"}, title)
+        for report in reports:
+            row.append(element("td", {"role": "cell", "class": "text"}, *cell(report)))
+        body.append(row)
+    thead = element("thead", {"role": "rowgroup"}, head)
+    return scrolled("vocabulary", element("table", {"class": "wide stacked", "role": "table"}, thead, body))
+
+
+def _counted(count: int, entries: Entries) -> Sequence[Child]:
+    return [element("strong", None, f"{count:,}"), " ", *(_tokens(entries) if count else [])]
+
+
+def _tokens(entries: Entries) -> Sequence[Child]:
+    if entries is None:
+        return [NOT_APPLICABLE]
+    parts: list[Child] = []
+    for entry in entries[:_MOST_SHOWN]:
+        text = entry.text
+        if len(text) > _LONGEST_SHOWN:
+            text = f"{text[:_LONGEST_SHOWN]}… ({entry.num_bytes} bytes)"
+        title = f"id {entry.id}, {entry.num_bytes} bytes, {entry.count:,} occurrences"
+        # Blanks at the ends count: they are made visible.
+        parts += [element("code", {"title": title}, text.replace(" ", "·")), " "]
+    return parts or ["none"]
+
+
+def _words(words: Sequence[str], of: int) -> Sequence[Child]:
+    return [element("strong", None, f"{len(words)} of {of}"), f" {' '.join(words)}"]
