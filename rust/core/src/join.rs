@@ -11,10 +11,8 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::id::TokenId;
 
-/// Ids that are copied at once where a document is short: a few wide moves instead of a call.
+/// Ids that are copied at once: a few wide moves, and no call for each document.
 const CHUNK: usize = 32;
-/// From this length on, `memcpy` is faster than chunks.
-const LONG: usize = 8 * CHUNK;
 
 /// Documents in one run of ids.
 #[derive(Debug, Clone, Copy)]
@@ -57,52 +55,73 @@ impl<'a, I: TokenId> Documents<'a, I> {
     /// Copy whole documents to `out[start..]`, as many as fit, and look at all of them: offsets must rise, ids must be
     /// at most `max_id`. Returns how many fit, and where they end.
     pub(crate) fn join(&self, eos: I, out: &mut [I], start: usize) -> Result<(usize, usize)> {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.join_avx2(eos, out, start) };
+        }
+        self.join_with(eos, out, start)
+    }
+
+    /// The same code, compiled for registers of 32 bytes.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn join_avx2(&self, eos: I, out: &mut [I], start: usize) -> Result<(usize, usize)> {
+        self.join_with(eos, out, start)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // or it would not be compiled for the caller's registers
+    pub(crate) fn join_with(&self, eos: I, out: &mut [I], start: usize) -> Result<(usize, usize)> {
         let mut end = start;
         let mut num_whole = 0;
+        // The largest ids so far, at each place of a chunk: no branch for each id, and no second pass.
+        let mut largest = [I::default(); CHUNK];
+        let mut largest_alone = I::default();
         for (document, bounds) in self.offsets.windows(2).enumerate() {
             let range = self.range(bounds[0], bounds[1], document)?;
             let next = end + range.len() + 1;
             // The first one that does not fit ends it, though a shorter one might fit again.
-            if num_whole == document && next <= out.len() {
-                self.copy(out, end, range.clone());
-                out[next - 1] = eos;
-                end = next;
-                num_whole += 1;
+            if num_whole < document || next > out.len() {
+                largest_alone = largest_alone.max(self.largest_of(range));
+                continue;
             }
-            self.check_ids(range)?;
+            // Whole chunks write past the end of the document, over what comes next in `out`: that is written later.
+            let rounded = range.len().next_multiple_of(CHUNK);
+            if let Some(from) = self.ids.get(range.start..range.start + rounded)
+                && let Some(to) = out.get_mut(end..end + rounded)
+            {
+                largest = copy_chunks(to, from, largest);
+            } else {
+                out[end..next - 1].copy_from_slice(&self.ids[range.clone()]);
+                largest_alone = largest_alone.max(self.largest_of(range));
+            }
+            out[next - 1] = eos;
+            end = next;
+            num_whole += 1;
         }
+        self.refuse_above(largest.into_iter().fold(largest_alone, I::max))?;
         Ok((num_whole, end))
     }
 
-    #[inline]
-    fn copy(&self, out: &mut [I], at: usize, range: Range<usize>) {
-        let len = range.len();
-        let rounded = len.next_multiple_of(CHUNK);
-        // Whole chunks write past the end of the document, over what comes next in `out`: that is written later.
-        if len < LONG
-            && let Some(from) = self.ids.get(range.start..range.start + rounded)
-            && let Some(to) = out.get_mut(at..at + rounded)
-        {
-            for (to, from) in to.chunks_exact_mut(CHUNK).zip(from.chunks_exact(CHUNK)) {
-                to.copy_from_slice(from);
-            }
-        } else {
-            out[at..at + len].copy_from_slice(&self.ids[range]);
-        }
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // as above
+    fn largest_of(&self, range: Range<usize>) -> I {
+        self.ids[range].iter().copied().fold(I::default(), I::max)
     }
 
-    /// Refuse ids above `max_id`. The document was just copied, so it lies in the nearest cache.
-    #[inline]
-    fn check_ids(&self, range: Range<usize>) -> Result<()> {
-        if self.max_id >= I::MAX {
+    /// Refuse ids above `max_id`; `largest` is the largest one seen.
+    fn refuse_above(&self, largest: I) -> Result<()> {
+        if largest.to_u32() <= self.max_id {
             return Ok(());
         }
-        // The largest one, so that the compiler compares many at once, without a branch for each.
-        let largest = self.ids[range].iter().copied().fold(I::default(), I::max).to_u32();
-        if largest > self.max_id {
-            return Err(Error::IdDoesNotFit { id: i64::from(largest), max: self.max_id });
+        // Chunks look past the last document, too: what lies there is nobody's.
+        let (first, last) = (self.offsets[0], self.offsets[self.len()]);
+        let ids = &self.ids[self.range(first, last, 0)?];
+        match ids.iter().find(|id| id.to_u32() > self.max_id) {
+            Some(id) => Err(Error::IdDoesNotFit { id: i64::from(id.to_u32()), max: self.max_id }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     #[inline]
@@ -113,6 +132,22 @@ impl<'a, I: TokenId> Documents<'a, I> {
             _ => Err(out_of_order(document, start, end, self.ids.len())),
         }
     }
+}
+
+/// Copy whole chunks, and give the largest id at each place of a chunk, those of `largest` among them.
+///
+/// By value, so that they stay in registers.
+#[inline(always)]
+#[allow(clippy::inline_always)] // or it would not be compiled for the caller's registers
+#[allow(clippy::needless_range_loop)] // iterators are not turned into wide instructions here
+fn copy_chunks<I: TokenId>(to: &mut [I], from: &[I], mut largest: [I; CHUNK]) -> [I; CHUNK] {
+    for (to, from) in to.as_chunks_mut::<CHUNK>().0.iter_mut().zip(from.as_chunks::<CHUNK>().0) {
+        *to = *from;
+        for place in 0..CHUNK {
+            largest[place] = largest[place].max(from[place]);
+        }
+    }
+    largest
 }
 
 /// The error for offsets of a document that are no range of the ids.

@@ -255,6 +255,32 @@ proptest! {
         prop_assert_eq!(packer.counters(), plain.counters());
     }
 
+    /// The loop for wide registers against the one for any machine; ids behind the last document are nobody's.
+    #[test]
+    fn joining_is_the_same_with_and_without_wide_registers(
+        documents in long_documents(),
+        start in 0..40_usize,
+        room in 0..3000_usize,
+        behind in proptest::collection::vec(any::<u16>(), 0..70),
+        max_id in 4..8_u32,
+    ) {
+        let (mut ids, offsets, _) = flat(&documents);
+        let largest = ids.iter().copied().max().map_or(0, u32::from);
+        ids.extend(behind);
+        let joined = crate::join::Documents::new(&ids, &offsets, max_id).unwrap();
+        let (mut plain, mut wide) = (vec![1; start + room], vec![1; start + room]);
+        let result = joined.join_with(EOS.try_into().unwrap(), &mut plain, start);
+        prop_assert_eq!(&joined.join(EOS.try_into().unwrap(), &mut wide, start), &result);
+        prop_assert_eq!(result.is_ok(), largest <= max_id);
+        if let Ok((num_whole, end)) = result {
+            let expected: Vec<u16> =
+                documents[..num_whole].iter().flat_map(|document| document.iter().copied().chain([9])).collect();
+            prop_assert_eq!(&plain[start..end], &expected);
+            prop_assert_eq!(&wide[start..end], &expected);
+            prop_assert!(num_whole == documents.len() || end + documents[num_whole].len() + 1 > start + room);
+        }
+    }
+
     /// Offsets and ids that are wrong: refused as a whole, by the one step as by the two.
     #[test]
     fn wrong_offsets_and_ids_change_nothing(
