@@ -390,21 +390,23 @@ def test_options_of_the_packer() -> None:
 def test_metrics_of_encoded_texts() -> None:
     counters = _native.MetricCounters(5)
     spans = np.array([[0, 3], [3, 5], [5, 11], [11, 14]])
-    counters.add_encoded(["hello world  \n"], np.array([1, 2, 2, 4]), np.array([0, 4]), spans)
+    encoded = (["hello world  \n"], np.array([1, 2, 2, 4]), np.array([0, 4]), spans)
+    counters.add_encoded(encoded, [0], [])
     other = _native.MetricCounters(5)
     other.merge(counters)
     other.merge(other)
     assert other.token_counts.tolist() == [0, 2, 4, 0, 2]
-    assert counters.totals == {
+    rules = ("whitespace", "identifiers", "unicode")
+    assert {name: count for name, count in counters.totals.items() if count} == {
         "documents": 1,
         "bytes": 14,
         "characters": 14,
         "lines": 1,
-        "words": 2,
+        "code_lines": 1,
         "tokens": 4,
-        "tokens_in_words": 3,
-        "whitespace_tokens": 1,
-        "continued_words": 1,
+        **{f"words_{rule}": 2 for rule in rules},
+        **{f"tokens_in_words_{rule}": 3 for rule in rules},
+        **{f"continued_words_{rule}": 1 for rule in rules},
     }
     before = counters.totals
     for ids, offsets, wrong_spans, error in (
@@ -415,7 +417,7 @@ def test_metrics_of_encoded_texts() -> None:
         ([1, 2], [0, 2], [[0, 1], [-1, 2]], ValueError),
     ):
         with pytest.raises(error, match="expected"):
-            counters.add_encoded(["ab"], np.array(ids), np.array(offsets), np.array(wrong_spans))
+            counters.add_encoded((["ab"], np.array(ids), np.array(offsets), np.array(wrong_spans)), [0], [])
     with pytest.raises(ValueError, match="vocab_size"):
         counters.merge(_native.MetricCounters(6))
     assert counters.totals == before

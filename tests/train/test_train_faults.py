@@ -142,6 +142,17 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(
         without_eos
     )
     refused([f"--data.tokenizer={without_eos}"], "TokenizerError: ", world_size=2)
+    for name, vocabulary, told in (
+        ("shared", {"a": 0, "b": 0, "</s>": 1}, "the tokens 'a' and 'b' share the id 0"),
+        ("gap", {"a": 0, "</s>": 5}, "the token '</s>' has the id 5, but the vocabulary has 2 tokens"),
+    ):
+        (tmp_path / name).mkdir()
+        special = {"id": vocabulary["</s>"], "content": "</s>", "special": True}
+        special |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"}
+        content = json.dumps({"added_tokens": [special], "model": model})
+        (tmp_path / name / "tokenizer.json").write_text(content)
+        refused([f"--data.tokenizer={tmp_path / name}"], told)
     refused([f"--data.tokenizer={tmp_path}/none"], "no such folder")
     size = "ConfigError: training.global_batch_size is 7 (expected a multiple of the number of ranks, 2)"
     refused(["--training.global_batch_size=7"], size, world_size=2)
