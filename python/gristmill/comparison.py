@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from gristmill.bootstrap import GroupBootstrap
 from gristmill.errors import ConfigError
 from gristmill.metric_definitions import Figures, all_metrics
-from gristmill.metrics import NoiseOptions, TokenizerMeter, check_share, fill_meters
+from gristmill.metrics import fill_meters
 from gristmill.options import check_count
 from gristmill.report import CAVEATS, Interval, TokenizerReport
 from gristmill.report_building import with_differences
+from gristmill.token_meter import NoiseOptions, TokenizerMeter, check_share
 from gristmill.tokenizer import Tokenizer
 from gristmill.tokenizer_loading import named_tokenizers
 

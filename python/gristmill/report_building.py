@@ -37,7 +37,7 @@ from gristmill.vocabulary_report import (
 )
 
 if TYPE_CHECKING:
-    from gristmill.metrics import TokenizerMeter
+    from gristmill.token_meter import TokenizerMeter
 
 _NUM_LISTED = 10
 _NUM_RANKS = 60

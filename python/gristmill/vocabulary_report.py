@@ -218,7 +218,7 @@ def _indentations(tokenizer: Tokenizer) -> Iterator[Indentation]:
 
 
 def _white_tokens(tokenizer: Tokenizer, text: str) -> int:
-    from gristmill.metrics import TokenizerMeter
+    from gristmill.token_meter import TokenizerMeter
 
     meter = TokenizerMeter(tokenizer)
     meter.add([text])

@@ -78,7 +78,7 @@ fn count_words(text: &str, spans: &[(usize, usize)], rule: WordRule, unit: fn(ch
             (true, None) => {
                 let starts = rule != WordRule::Identifiers
                     || character == '_'
-                    || table.of(character.into()) == Class::Letter;
+                    || table.of(character.into()).is_letter();
                 number += u64::from(starts);
                 Some(if starts { number } else { 0 })
             }
