@@ -9,6 +9,8 @@ both are counted. This is the order with one lane and no shuffling; `order.py` h
 `strategy="best_fit"` puts whole documents side by side instead, and pads each block:
 
     "ab"  ""  "c"   ──encode──►  a b E  E  c E   ──longest first, seq_length 4──►  [a b E E] [c E . .]
+
+Past 500 lines, because half of them are the docstrings of `Packer`, whose methods share one state.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@
 //! the beginning. What a key is: see `keys`.
 //!
 //! The meaning: the ids of a piece are those that merging gives, table or not.
+//!
+//! Past 500 lines, because the three tables are looked at in one order that is only seen in one place.
 
 #![allow(clippy::cast_possible_truncation)] // places, lengths and counts are bounded by constants of this file
 
