@@ -208,8 +208,7 @@ fn saved_counters_come_back_the_same() {
 }
 
 proptest! {
-    // Each case makes a meter of 1,024 groups for every road, so that they are the dearest cases of the crate.
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn the_own_engine_is_counted_as_defined(text in crate::testing::text(), repeats in 1_usize..4) {

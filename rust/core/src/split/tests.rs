@@ -128,7 +128,7 @@ fn an_unknown_code_point_is_named_wherever_it_stands() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn pieces_are_those_of_the_regex(text in prop_oneof![text(), testing::text()]) {
