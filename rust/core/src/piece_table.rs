@@ -110,8 +110,9 @@ struct Batch {
     keys: [u128; BATCH],
     /// Which entry holds the ids of each piece.
     places: [u32; BATCH],
-    /// Pieces with more ids than an entry holds, and where these begin in the output, counted from those of the first.
-    many: [(u32, u32); BATCH],
+    /// Pieces with more ids than an entry holds (the upper half), and where these begin in the output, counted from those
+    /// of the first (the lower half).
+    many: [u64; BATCH],
     /// Pieces whose entry holds another piece.
     misses: [u16; BATCH],
     /// Scratch entries in use.
@@ -153,7 +154,7 @@ impl<I: TokenId> PieceTable<I> {
             batch: Box::new(Batch {
                 keys: [0; BATCH],
                 places: [0; BATCH],
-                many: [(0, 0); BATCH],
+                many: [0; BATCH],
                 misses: [0; BATCH],
                 num_scratch: 0,
                 kept: Vec::new(),
@@ -430,25 +431,25 @@ impl<I: TokenId> PieceTable<I> {
         let entries = self.entries.as_slice();
         let mut len = 0;
         let mut num_many = 0;
-        for piece in 0..num_pieces {
-            let place = self.batch.places[piece] as usize;
-            debug_assert!(place < entries.len() && len + WORD / size_of::<I>() <= output.len());
-            // SAFETY: places are made by `probe`, `look_beside` and `new_scratch`, all inside of the table. A piece has as
+        for (&place, piece) in self.batch.places[..num_pieces].iter().zip((0..).step_by(1 << 32)) {
+            debug_assert!((place as usize) < entries.len() && len + WORD / size_of::<I>() <= output.len());
+            // SAFETY: places are made by `probe`, `look_beside` and `put_scratch`, all inside of the table. A piece has as
             // many ids as bytes at most, so that the reserve has room for those of pieces of up to 16 bytes; what longer
             // ones have is among the spilled, if it is more than an entry holds; and for one whole copy behind the last.
             unsafe {
-                let entry = entries.get_unchecked(place);
+                let entry = entries.get_unchecked(place as usize);
                 output.as_mut_ptr().add(len).cast::<[u8; WORD]>().write_unaligned(entry.ids);
                 let count = (&raw const entry.ids).cast::<I>().add(Self::CAPACITY).read().to_u32() as usize;
-                *self.batch.many.get_unchecked_mut(num_many) = (piece as u32, len as u32);
+                *self.batch.many.get_unchecked_mut(num_many) = piece | len as u64;
                 num_many += usize::from(count > Self::CAPACITY);
                 len += count;
             }
         }
         for number in 0..num_many {
-            let (piece, begin) = self.batch.many[number];
-            let from = self.many_ids(merger, text, starts, piece as usize);
-            copy_at_least_a_word(from, &mut output[begin as usize..begin as usize + from.len()]);
+            let many = self.batch.many[number];
+            let (piece, begin) = ((many >> 32) as usize, many as u32 as usize);
+            let from = self.many_ids(merger, text, starts, piece);
+            copy_at_least_a_word(from, &mut output[begin..begin + from.len()]);
         }
         // SAFETY: all of them were written: 16 bytes of each piece, and all of those that have more.
         unsafe { ids.set_len(ids.len() + len) };

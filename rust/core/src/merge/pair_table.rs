@@ -59,6 +59,8 @@ pub(crate) struct PairTable {
     lengths: Box<[u32]>,
     /// The external id of each internal one.
     external: Box<[u32]>,
+    /// The external id of the first product, where all products have theirs in order.
+    products_from: Option<u32>,
 }
 
 impl PairTable {
@@ -86,14 +88,14 @@ impl PairTable {
             external.push(merge.merged);
             parts.push((left, right));
         }
-        Self::build(parts, external)
-    }
-
-    fn build(parts: Vec<(u32, u32)>, external: Vec<u32>) -> Option<Self> {
         // One number more than there are ids: that of no token.
         let id_bits = (usize::BITS - external.len().leading_zeros()).max(MIN_ID_BITS);
+        Self::build(parts, external, id_bits, FILLED)
+    }
+
+    fn build(parts: Vec<(u32, u32)>, external: Vec<u32>, id_bits: u32, filled: usize) -> Option<Self> {
         let num_long = parts.iter().filter(|&&(left, right)| (left | right) >= FIRST_PRODUCT).count();
-        let mut num_first_lines = num_long.div_ceil(FILLED).max(1);
+        let mut num_first_lines = num_long.div_ceil(filled).max(1);
         if id_bits > MIN_ID_BITS {
             // What a tag does not hold of a product, the line has to tell; and some bits both, see `add`.
             let least = 1 << (2 * id_bits - u32::BITS + SHARED_BITS);
@@ -103,7 +105,11 @@ impl PairTable {
         for &(left, right) in &parts {
             lengths.push(lengths[left as usize].saturating_add(lengths[right as usize]));
         }
+        let products = external.get(FIRST_PRODUCT as usize..).unwrap_or_default();
+        let is_in_order = products.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let products_from = products.first().copied().filter(|_| is_in_order);
         let mut table = Self {
+            products_from,
             byte_pairs: vec![NO_RANK; 1 << 16].into_boxed_slice().try_into().ok()?,
             lines: vec![Line::default(); num_first_lines + 1].into_boxed_slice(),
             num_first_lines: num_first_lines as u64,
@@ -263,7 +269,14 @@ impl PairTable {
     /// The external id of an internal one.
     #[inline]
     pub(crate) fn external(&self, id: u32) -> u32 {
-        self.external[id as usize]
+        match self.products_from {
+            // The ids of bytes fit the first cache, those of all tokens do not.
+            Some(first) => {
+                let byte = self.external[(id % FIRST_PRODUCT) as usize];
+                if id < FIRST_PRODUCT { byte } else { id - FIRST_PRODUCT + first }
+            }
+            None => self.external[id as usize],
+        }
     }
 }
 
@@ -283,8 +296,10 @@ impl PairRanks for PairTable {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // bytes
 mod tests {
     use super::*;
+    use crate::instructions::{Instructions, Level};
     use proptest::prelude::*;
 
     proptest! {
@@ -304,15 +319,53 @@ mod tests {
                     known.insert(pair, u32::try_from(pairs.iter().position(|&p| p == pair).unwrap()).unwrap());
                 }
             }
-            let vocabulary = Vocabulary::from_merges(&pairs).unwrap();
-            let table = PairTable::new(&vocabulary).unwrap();
-            for (&(left, right), &rank) in &known {
-                prop_assert_eq!(table.rank(left, right), rank);
-            }
             let bound = 256 + u32::try_from(pairs.len()).unwrap();
-            for (left, right) in others {
-                let pair = (left % bound, right % bound);
-                prop_assert_eq!(table.rank(pair.0, pair.1), known.get(&pair).copied().unwrap_or(NO_RANK));
+            let external: Vec<u32> = (0..bound).collect();
+            // Narrow and wide ids; lines that are all full and go on in the next ones.
+            for (id_bits, filled) in [(16, FILLED), (16, 8), (17, FILLED), (18, 8), (21, FILLED)] {
+                let Some(table) = PairTable::build(pairs.clone(), external.clone(), id_bits, filled) else {
+                    // Full lines may lie too near to each other, if there are few.
+                    prop_assert!(filled > FILLED);
+                    continue;
+                };
+                for (&(left, right), &rank) in &known {
+                    assert_rank(&table, left, right, rank);
+                }
+                for &(left, right) in &others {
+                    let pair = (left % bound, right % bound);
+                    assert_rank(&table, pair.0, pair.1, known.get(&pair).copied().unwrap_or(NO_RANK));
+                    assert_rank(&table, table.no_token(), 256 + left % (bound - 256).max(1), NO_RANK);
+                    assert_rank(&table, 256 + left % (bound - 256).max(1), table.no_token(), NO_RANK);
+                }
+            }
+        }
+    }
+
+    /// By every way of looking.
+    fn assert_rank(table: &PairTable, left: u32, right: u32, rank: u32) {
+        let found = if (left | right) < FIRST_PRODUCT {
+            table.byte_pair_rank(left as u8, right as u8)
+        } else {
+            let (line, tag) = table.place(left, right);
+            #[cfg(target_arch = "x86_64")]
+            if Instructions::available().iter().any(|set| set.level() == Level::Avx512) {
+                // SAFETY: the machine has AVX-512.
+                assert_eq!(unsafe { table.rank_from_avx512(line, tag) }, rank);
+            }
+            table.rank_from(line, tag)
+        };
+        assert_eq!(found, rank);
+        assert_eq!(table.rank(left, right), rank);
+    }
+
+    #[test]
+    fn products_out_of_order_have_their_own_ids() {
+        for (external, in_order) in [([7, 8, 9], true), ([7, 9, 8], false)] {
+            let all: Vec<u32> = (1000..1256).chain(external).collect();
+            let table = PairTable::build(vec![(1, 2), (256, 3), (257, 4)], all.clone(), 16, FILLED).unwrap();
+            assert_eq!(table.products_from.is_some(), in_order);
+            for (id, expected) in (0..).zip(all) {
+                assert_eq!(table.external(id), expected);
             }
         }
     }
