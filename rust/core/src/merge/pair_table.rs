@@ -13,6 +13,8 @@
 //! What a line has no room for goes to the next one, so that only a full line sends a search on. As the product tells
 //! at once which line it is, the line can be asked for long before it is looked at: see `side_by_side`.
 
+use std::sync::OnceLock;
+
 use super::{NO_MERGE, PairRanks};
 use crate::huge_pages::prefetch;
 use crate::vocabulary::Vocabulary;
@@ -61,6 +63,8 @@ pub(crate) struct PairTable {
     external: Box<[u32]>,
     /// The external id of the first product, where all products have theirs in order.
     products_from: Option<u32>,
+    /// The internal id of each external one, made when one is asked for.
+    internal: OnceLock<Box<[u32]>>,
 }
 
 impl PairTable {
@@ -117,6 +121,7 @@ impl PairTable {
             lengths: lengths.into_boxed_slice(),
             parts: parts.into_boxed_slice(),
             external: external.into_boxed_slice(),
+            internal: OnceLock::new(),
         };
         for rank in 0..u32::try_from(table.parts.len()).ok()? {
             let (left, right) = table.parts[rank as usize];
@@ -277,6 +282,19 @@ impl PairTable {
             }
             None => self.external[id as usize],
         }
+    }
+
+    /// The internal id of an external one, which is one of a token that merging gives.
+    pub(crate) fn internal(&self, id: u32) -> u32 {
+        let internal = self.internal.get_or_init(|| {
+            let num_ids = self.external.iter().max().map_or(0, |&largest| largest as usize + 1);
+            let mut internal = vec![self.no_token(); num_ids].into_boxed_slice();
+            for (&id, token) in self.external.iter().zip(0..) {
+                internal[id as usize] = token;
+            }
+            internal
+        });
+        internal[id as usize]
     }
 }
 
