@@ -352,7 +352,11 @@ impl<I: TokenId> PieceTable<I> {
         for (place, &id) in self.spilled[first..first + Self::CAPACITY].iter().enumerate() {
             set_id(&mut ids, place, id);
         }
-        let ids = if count <= Self::CAPACITY { with_count::<I, WORD>(ids, count) } else { refer::<I>(first, count) };
+        let ids = if count <= Self::CAPACITY {
+            with_count::<I, WORD>(ids, count)
+        } else {
+            refer::<I>(first, count)
+        };
         self.put_scratch(piece, Entry { key: NO_KEY, ids });
     }
 
@@ -466,10 +470,10 @@ impl<I: TokenId> PieceTable<I> {
         if entry.key != [key, 0] {
             // Another piece has it by now.
             let bytes = &text[starts[piece] as usize..starts[piece + 1] as usize];
-            let mut merged = [ShortTokens::default()];
-            merger.merge_short(self.instructions, &[ShortPiece::new(bytes)], &mut self.merging, &mut merged);
-            assert_eq!(merged[0].count, count, "a piece has other ids than it had");
-            *entry = LongEntry { key: [key, 0], ids: ids_of_tokens::<I, LONG>(&merged[0].tokens) };
+            let mut again = [ShortTokens::default()];
+            merger.merge_short(self.instructions, &[ShortPiece::new(bytes)], &mut self.merging, &mut again);
+            assert_eq!(again[0].count, count, "a piece has other ids than it had");
+            *entry = LongEntry { key: [key, 0], ids: ids_of_tokens::<I, LONG>(&again[0].tokens) };
         }
         &ids_of::<I>(&entry.ids)[..count]
     }

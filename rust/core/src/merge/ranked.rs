@@ -145,7 +145,11 @@ impl Symbols {
         let id = (key >> PLACE_BITS) + FIRST_PRODUCT;
         self.ids[place as usize] = id;
         let (left, right) = (self.ids[previous as usize], self.ids[next as usize]);
-        Merged { gone: gone - 1, lanes: [previous.wrapping_sub(1), place - 1], pairs: [(left, id), (id, right)] }
+        Merged {
+            gone: gone - 1,
+            lanes: [previous.wrapping_sub(1), place - 1],
+            pairs: [(left, id), (id, right)],
+        }
     }
 
     /// The tokens, in order.

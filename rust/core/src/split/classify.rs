@@ -108,16 +108,17 @@ fn classify_ascii<M: Masks>(
     for (slot, block) in slots.clone().zip(whole) {
         let masks = ascii(block);
         long[slot] = masks.long;
-        rows.put::<M>(slot, &masks.to_block_masks::<M>(u64::MAX));
+        rows.put::<M>(slot, &masks.of_block::<M>(u64::MAX));
     }
-    for slot in slots.start + num_whole..slots.end {
+    for number in num_whole..slots.len() {
+        let slot = slots.start + number;
         // The text ends in the first of these, if it does not end between blocks.
-        let num_inside = if slot - slots.start == whole.len() { tail.len() } else { 0 };
+        let num_inside = if number == whole.len() { tail.len() } else { 0 };
         let mut block = [0; BLOCK];
         block[..num_inside].copy_from_slice(&tail[..num_inside]);
         let masks = ascii(&block);
         long[slot] = masks.long;
-        rows.put::<M>(slot, &masks.to_block_masks::<M>((1 << num_inside) - 1));
+        rows.put::<M>(slot, &masks.of_block::<M>((1 << num_inside) - 1));
     }
     long
 }
@@ -182,7 +183,7 @@ impl AsciiMasks {
     /// The masks of a block of which the bytes in `inside` belong to the text.
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn to_block_masks<M: Masks>(&self, inside: u64) -> BlockMasks {
+    fn of_block<M: Masks>(&self, inside: u64) -> BlockMasks {
         let mut masks = BlockMasks {
             letter: self.letter & inside,
             number: self.number & inside,
