@@ -617,6 +617,40 @@ mod tests {
         }
     }
 
+    /// Many pieces of many ids, and few long entries to have them: an entry that names one finds another piece there.
+    #[test]
+    fn a_long_entry_that_was_taken_over_is_merged_again() {
+        let merger = Merger::new(&Vocabulary::from_merges(&[(u32::from(b'a'), u32::from(b'b'))]).unwrap());
+        for instructions in Instructions::available() {
+            let mut narrow = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 15);
+            let mut wide = PieceTable::<u32>::with_capacity_bytes(instructions, 1 << 15);
+            assert_eq!(narrow.long_entries.as_slice().len(), 64);
+            for round in 0..6_u32 {
+                let mut text = Vec::new();
+                let mut starts = vec![0];
+                // Each piece twice: the second time from its entry.
+                for number in (0..180_u32).chain((0..180).rev()) {
+                    let bits = (number + round % 2 * 90).wrapping_mul(0x9e37_79b1);
+                    text.extend((0..9 + number % 8).map(|bit| b'a' + (bits >> (2 * bit) & 3) as u8));
+                    starts.push(text.len() as u32);
+                }
+                let mut expected = Vec::new();
+                for bounds in starts.windows(2) {
+                    let mut bytes = text[bounds[0] as usize..bounds[1] as usize].iter().peekable();
+                    while let Some(&byte) = bytes.next() {
+                        let merges = byte == b'a' && bytes.next_if_eq(&&b'b').is_some();
+                        expected.push(if merges { 256 } else { u32::from(byte) });
+                    }
+                }
+                let (mut narrow_ids, mut wide_ids) = (Vec::new(), Vec::new());
+                narrow.encode_batch(&merger, &text, &starts, &mut narrow_ids, &Cancel::default()).unwrap();
+                wide.encode_batch(&merger, &text, &starts, &mut wide_ids, &Cancel::default()).unwrap();
+                assert_eq!(narrow_ids.into_iter().map(u32::from).collect::<Vec<_>>(), expected);
+                assert_eq!(wide_ids, expected);
+            }
+        }
+    }
+
     impl<I: TokenId> PieceTable<I> {
         fn num_bytes(&self) -> usize {
             let Batch { kept, wanted, pieces, merged, .. } = &*self.batch;
