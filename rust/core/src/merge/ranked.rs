@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! up to 32 bytes       one vector of ranks, one bit mask of where tokens start
-//! longer               chunks of 32 bytes merged alone, then joined where the seam stands (see `windows`)
+//! longer               chunks of 32 bytes merged alone, then joined (see `seams`)
 //! one byte repeated    counted: a run of equal tokens and a short tail
 //! ```
 
@@ -12,18 +12,18 @@
 
 use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
 use super::queue::{self, QueueScratch};
+use super::seams::{Joined, Mend};
 #[cfg(target_arch = "x86_64")]
 use super::side_by_side;
 use super::{ShortPiece, ShortTokens};
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::huge_pages;
 use crate::id::TokenId;
 use crate::instructions::{Instructions, Level};
 
 /// Longest piece that is merged at one go, in bytes.
 pub(crate) const SHORT: usize = 32;
-/// Working memory of more tokens than this is not kept.
-const MAX_KEPT: usize = 1 << 16;
 /// Chunks merged at once, between two looks at the cancel flag.
 const CHUNKS: usize = 32;
 
@@ -210,90 +210,67 @@ pub(crate) fn merge_long<I: TokenId>(
     ids: &mut Vec<I>,
     cancel: &Cancel,
 ) -> Result<()> {
-    let mut tokens = std::mem::take(&mut scratch.tokens);
-    tokens.clear();
+    let LongScratch { queue, window, tokens } = scratch;
     if piece.iter().all(|&byte| byte == piece[0]) {
-        merge_run(pairs, piece[0], piece.len(), &mut tokens);
-    } else {
-        let mut chunks = [ShortPiece::default(); CHUNKS];
-        let mut merged = [ShortTokens::default(); CHUNKS];
-        for (number, group) in piece.chunks(CHUNKS * SHORT).enumerate() {
-            cancel.check()?;
-            let num_chunks = group.len().div_ceil(SHORT);
-            for (chunk, bytes) in chunks.iter_mut().zip(group.chunks(SHORT)) {
-                *chunk = ShortPiece::new(bytes);
-            }
-            merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
-            for (chunk, ShortTokens { tokens: chunk_tokens, count }) in
-                merged[..num_chunks].iter().enumerate()
-            {
-                let seam = (number * CHUNKS + chunk) * SHORT;
-                join(instructions, pairs, piece, seam, scratch, &mut tokens, &chunk_tokens[..*count]);
-            }
+        merge_run(pairs, piece[0], piece.len(), ids);
+        return Ok(());
+    }
+    let mut form = Form { instructions, pairs, queue };
+    let base = ids.len();
+    let mut joined = Joined::new(ids, base, tokens);
+    let mut chunks = [ShortPiece::default(); CHUNKS];
+    let mut merged = [ShortTokens::default(); CHUNKS];
+    for (number, group) in piece.chunks(CHUNKS * SHORT).enumerate() {
+        cancel.check()?;
+        let num_chunks = group.len().div_ceil(SHORT);
+        for (chunk, bytes) in chunks.iter_mut().zip(group.chunks(SHORT)) {
+            *chunk = ShortPiece::new(bytes);
         }
+        merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
+        for (chunk, ShortTokens { tokens, count }) in merged[..num_chunks].iter().enumerate() {
+            let seam = (number * CHUNKS + chunk) * SHORT;
+            joined.join(&mut form, piece, seam, &tokens[..*count], window);
+        }
+        // The last one is soon looked at again.
+        joined.write(&form, 1);
     }
-    ids.extend(tokens.iter().map(|&token| I::from_u32(pairs.external(token))));
-    // One odd piece must not cost memory for ever.
-    if tokens.capacity() <= MAX_KEPT {
-        scratch.tokens = tokens;
-    }
+    joined.write(&form, 0);
     Ok(())
 }
 
-/// Append the tokens of a chunk that starts at byte `seam` of the piece. While the two tokens at a seam are not
-/// valid, a window around it is merged again, and widened on the side that is not.
-fn join(
-    instructions: Instructions,
-    pairs: &PairTable,
-    piece: &[u8],
-    seam: usize,
-    scratch: &mut LongScratch,
-    tokens: &mut Vec<u32>,
-    chunk: &[u32],
-) {
-    let stands = |left: Option<u32>, right: Option<u32>| match (left, right) {
-        (Some(left), Some(right)) => valid(pairs, left, right),
-        _ => true,
-    };
-    let available = tokens.len();
-    let (mut num_left, mut num_right) = (1.min(available), 1);
-    if available == 0 || valid(pairs, tokens[tokens.len() - 1], chunk[0]) {
-        tokens.extend_from_slice(chunk);
-        return;
-    }
-    loop {
-        let kept = tokens.len() - num_left;
-        let len = |tokens: &[u32]| tokens.iter().map(|&id| pairs.len_of(id)).sum::<usize>();
-        let bytes = &piece[seam - len(&tokens[kept..])..seam + len(&chunk[..num_right])];
-        scratch.window.clear();
-        merge_window(instructions, pairs, bytes, scratch);
-        let window = &scratch.window;
-        let before = (num_left < available).then(|| tokens[kept - 1]);
-        let left_stands = stands(before, window.first().copied());
-        let right_stands = stands(window.last().copied(), chunk.get(num_right).copied());
-        if left_stands && right_stands {
-            tokens.truncate(kept);
-            tokens.extend_from_slice(window);
-            tokens.extend_from_slice(&chunk[num_right..]);
-            return;
-        }
-        if !left_stands {
-            num_left = (2 * num_left).min(available);
-        }
-        if !right_stands {
-            num_right = (2 * num_right).min(chunk.len());
-        }
-    }
+/// How the ranked merger mends seams.
+pub(super) struct Form<'a> {
+    pub(super) instructions: Instructions,
+    pub(super) pairs: &'a PairTable,
+    pub(super) queue: &'a mut QueueScratch,
 }
 
-/// Merge some bytes at one go into `scratch.window`.
-fn merge_window(instructions: Instructions, pairs: &PairTable, bytes: &[u8], scratch: &mut LongScratch) {
-    if bytes.len() <= SHORT {
-        let mut tokens = [0; SHORT];
-        let count = merge_short(instructions, pairs, &ShortPiece::new(bytes), &mut tokens);
-        scratch.window.extend_from_slice(&tokens[..count]);
-    } else {
-        queue::merge(pairs, bytes, &mut scratch.queue, &mut scratch.window);
+impl Mend for Form<'_> {
+    fn merge(&mut self, bytes: &[u8], tokens: &mut Vec<u32>) {
+        if bytes.len() <= SHORT {
+            let mut merged = [0; SHORT];
+            let count = merge_short(self.instructions, self.pairs, &ShortPiece::new(bytes), &mut merged);
+            tokens.extend_from_slice(&merged[..count]);
+        } else {
+            queue::merge(self.pairs, bytes, self.queue, tokens);
+        }
+    }
+
+    #[inline]
+    fn valid(&mut self, _: &[u8], _: usize, left: u32, right: u32) -> bool {
+        valid(self.pairs, left, right)
+    }
+
+    fn len_of(&self, token: u32) -> usize {
+        self.pairs.len_of(token)
+    }
+
+    fn external(&self, token: u32) -> u32 {
+        self.pairs.external(token)
+    }
+
+    fn internal(&self, id: u32) -> u32 {
+        self.pairs.internal(id)
     }
 }
 
@@ -328,7 +305,7 @@ fn valid(pairs: &PairTable, mut left: u32, mut right: u32) -> bool {
 /// 2 aaaa, tail aa a             (aa a) merges
 /// 2 aaaa, tail aaa              nothing merges any more
 /// ```
-fn merge_run(pairs: &PairTable, byte: u8, len: usize, tokens: &mut Vec<u32>) {
+fn merge_run<I: TokenId>(pairs: &PairTable, byte: u8, len: usize, ids: &mut Vec<I>) {
     let (mut id, mut count) = (u32::from(byte), len);
     let mut tail: Vec<u32> = Vec::new();
     loop {
@@ -370,13 +347,15 @@ fn merge_run(pairs: &PairTable, byte: u8, len: usize, tokens: &mut Vec<u32>) {
             count += 1;
         }
     }
-    tokens.extend(std::iter::repeat_n(id, count));
-    tokens.extend_from_slice(&tail);
+    huge_pages::reserve(ids, count + tail.len());
+    ids.extend(std::iter::repeat_n(I::from_u32(pairs.external(id)), count));
+    ids.extend(tail.iter().map(|&token| I::from_u32(pairs.external(token))));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::seams::join_ids;
     use crate::merge::{MergeScratch, MergeTable};
     use crate::testing::vocabulary;
     use proptest::prelude::*;
@@ -396,6 +375,7 @@ mod tests {
                 ],
                 1..8,
             ),
+            part_bytes in 1_usize..80,
         ) {
             let Some(pairs) = PairTable::new(&vocabulary) else { return Ok(()) };
             let table = MergeTable::new(&vocabulary);
@@ -407,6 +387,15 @@ mod tests {
                     let mut scratch = LongScratch::default();
                     merge_long(instructions, &pairs, &piece, &mut scratch, &mut found, &Cancel::default()).unwrap();
                     prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
+                    // Merged in parts by several workers.
+                    let mut joined = vec![u32::MAX];
+                    for (number, part) in piece.chunks(part_bytes).enumerate() {
+                        found.clear();
+                        merge_long(instructions, &pairs, part, &mut scratch, &mut found, &Cancel::default()).unwrap();
+                        let mut form = Form { instructions, pairs: &pairs, queue: &mut QueueScratch::default() };
+                        join_ids(&mut form, &piece, number * part_bytes, &mut joined, 1, &found);
+                    }
+                    prop_assert_eq!(&joined[1..], &expected, "{} joined {:?}", instructions.name(), &piece);
                     if piece.len() <= SHORT {
                         let mut tokens = [0; SHORT];
                         let count = merge_short(instructions, &pairs, &ShortPiece::new(&piece), &mut tokens);
