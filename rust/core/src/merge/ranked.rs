@@ -465,9 +465,7 @@ mod tests {
         let table = MergeTable::new(vocabulary);
         for piece in pieces {
             let mut expected: Vec<u32> = Vec::new();
-            table
-                .merge_into(piece, &mut MergeScratch::default(), &mut expected, &Cancel::default())
-                .unwrap();
+            table.merge_into(piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
             for instructions in Instructions::available() {
                 let mut found: Vec<u32> = Vec::new();
                 let mut scratch = LongScratch::default();
