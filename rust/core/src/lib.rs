@@ -52,6 +52,7 @@ pub mod stages;
 mod testing;
 mod tokenizer_json;
 pub mod training;
+pub mod ucs4;
 pub mod unicode;
 mod unicode_marks;
 mod unicode_tables;
