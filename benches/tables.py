@@ -11,6 +11,16 @@ Report = dict[str, Any]
 COUNTED_VOCABULARIES = ("trained-32768", "gpt2")
 
 
+def exact_table(report: Report) -> str:
+    """How many strings were compared with `tokenizers`, and with what."""
+    return (
+        f"{report['strings']:,} generated strings ({report['drawn_by_hypothesis']:,} of them by hypothesis), "
+        f"{report['megabytes']:.1f} MB, seed {report['seed']}, each with {len(report['tokens'])} tokenizers "
+        f"({', '.join(report['tokens'])}) on {', '.join(report['instructions'])}: "
+        f"all {sum(report['tokens'].values()):,} ids equal, on each instruction set."
+    )
+
+
 def cells_table(report: Report) -> str:
     """Every peer in every cell, then what the targets speak of."""
     texts = []
@@ -117,7 +127,7 @@ def describe_cell(cell: Report) -> str:
     return f"{cell['kind']}, {vocabulary}, {threads}{lists}"
 
 
-TABLES: dict[str, Callable[[Report], str]] = {"cells": cells_table}
+TABLES: dict[str, Callable[[Report], str]] = {"exact": exact_table, "cells": cells_table}
 
 
 def worst_table(report: Report) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gristmill import train_tokenizer
+
 BENCHES = Path(__file__).resolve().parent.parent / "benches"
 SEQ_LENGTH = 8
 
@@ -220,6 +222,42 @@ def test_a_wheel_with_another_checksum_is_refused(tmp_path: Path, monkeypatch: p
         packages.fetch_wheels("measured")
 
 
+# Generated strings ----------------------------------------------------------------------------------------
+
+
+def test_generated_strings_come_again_from_their_seed_and_cover_every_kind() -> None:
+    from generated_texts import generated_texts
+
+    texts = generated_texts(2_000, "1/0", ["the", " the"])
+    assert texts == generated_texts(2_000, "1/0", ["the", " the"])
+    assert texts != generated_texts(2_000, "1/1", ["the", " the"])
+    everything = "".join(texts)
+    for sample in ("\u200d", "'ll", "\u0301", "\u3000", "<|endoftext|>", "====", " the"):
+        assert sample in everything, sample
+    assert len(set(everything)) > 2_000
+    assert max(map(len, texts)) > 2_000
+
+
+def test_one_other_id_in_generated_strings_is_caught_and_shown() -> None:
+    import dataclasses
+
+    from exactness import compare, compare_generated, make_setup
+
+    corpus = ["def f(x): return x", "it's the end we've seen"] * 9
+    trained = train_tokenizer(corpus, 300, show_progress=False)
+    other = train_tokenizer(["12 12 it's"] * 9, 262, show_progress=False)
+    setup = make_setup("mine", trained.to_tokenizers().to_str())
+    assert "portable" in setup.engines
+    count = compare_generated([setup], 1_000, 5, show=print)
+    assert (count.strings, count.drawn_by_hypothesis) == (1_010, 20)
+    assert count.tokens["mine"] > 1_000
+    for instructions in setup.engines:
+        wrong = dataclasses.replace(setup, engines=setup.engines | {instructions: other})
+        assert compare(wrong, [""], 1) == 0
+        with pytest.raises(AssertionError, match=f'mine, {instructions}, 2 threads: "it\'s 12" gives'):
+            compare(wrong, ["", "it's 12", "x"], 2)
+
+
 # The worst cases ------------------------------------------------------------------------------------------
 
 
@@ -259,5 +297,6 @@ def test_the_suite_names_who_fails_and_stores_what_it_prints(tmp_path: Path) -> 
     for key in ("date", "commit", "machine", "python", "versions", "vocabularies"):
         assert report[key], key
     assert {"gristmill", "tiktoken"} <= set(report["versions"])
-    assert (output / "report.md").read_text(encoding="utf-8").startswith("## cells")
+    assert (output / "report.md").read_text(encoding="utf-8").startswith("## exact")
+    assert json.loads((output / "exact.json").read_text(encoding="utf-8"))["strings"] >= 5_000
     assert (output / "speed.png").stat().st_size > 10_000

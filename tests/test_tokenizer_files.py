@@ -145,6 +145,30 @@ def test_later_changes_to_the_original_are_not_seen(tiny_tokenizer: Tokenizer) -
     assert copy.encode(TEXT).tolist() == tiny_tokenizer.encode(TEXT).tolist()
 
 
+@pytest.mark.parametrize("road", ["tiny", "gpt2", "word_piece", "split_bpe"])
+def test_the_vocabulary_is_that_of_the_reference(road: str, request: pytest.FixtureRequest) -> None:
+    """On the fast road it is made when it is asked for, out of what the engine has read."""
+    json_text = request.getfixturevalue(f"{road}_tokenizer").to_str()
+    content = json.loads(json_text)
+    model_size = len(content["model"]["vocab"])
+    added = [{"id": 0, "content": text, "special": True} for text in ("Ġthe end", " the", "é", "<é>", "中")]
+    fields = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    content["added_tokens"] = [*content["added_tokens"], *(entry | fields for entry in added)]
+    expected = tokenizers.Tokenizer.from_str(json.dumps(content))
+    tokenizer = Tokenizer.from_str(json.dumps(content), eos_token="<é>")
+    assert (str(tokenizer.engine) == "gristmill") == (road in ("tiny", "gpt2"))
+    ids = expected.get_vocab(with_added_tokens=True)
+    assert len(tokenizer) == len(ids)
+    assert (tokenizer.vocab_size, tokenizer.max_token_id) == (model_size, max(ids.values()))
+    assert tokenizer.eos_token_id == ids["<é>"]
+    assert tokenizer.require_eos() == ids["<é>"]
+    assert tokenizer.get_vocab() == ids
+    for token, token_id in ids.items():
+        assert (tokenizer.token_to_id(token), tokenizer.id_to_token(token_id)) == (token_id, token)
+    assert tokenizer.token_to_id("no such token") is None
+    assert tokenizer.id_to_token(len(ids)) is None
+
+
 # Truncation, padding, dropout ------------------------------------------------------------------------------
 
 

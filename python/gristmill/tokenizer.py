@@ -66,16 +66,20 @@ class Tokenizer(Vocabulary):
     def __init__(self, tokenizer_json: str, roles: Mapping[str, str] | None = None, name: str = "") -> None:
         """Build from the text of a `tokenizer.json` and its special tokens by role."""
         name = name or "tokenizer JSON"
-        content = files.parse_object(tokenizer_json, name)
+        self._native, self._engine = _choose_engine(tokenizer_json, name)
+        # The own engine has read vocabulary and merges already, which is nearly all there is.
+        head = tokenizer_json if self._native is None else self._native.head_json
+        content = files.parse_object(head, name)
         files.refuse_dropout(content, name)
-        text = files.without_truncation_and_padding(tokenizer_json, content, name)
+        text = tokenizer_json
+        if files.has_truncation_or_padding(content, name):
+            text = files.without_truncation_and_padding(tokenizer_json, name)
         self._reference = ReferenceEncoder(text, name)
-        self._native, self._engine = _choose_engine(text, name)
         decoder = content.get("decoder")
         self._decodes_bytes = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
         if self._native is None or not self._decodes_bytes:
             self._reference.get()  # what cannot be read is told now, not at the first text
-        super().__init__(text, content, roles or {}, name)
+        super().__init__(text, content, roles or {}, name, self._native)
 
     # Making one ------------------------------------------------------------------------------------------
 
@@ -285,8 +289,7 @@ class Tokenizer(Vocabulary):
         """
         array = self.checked_ids(ids)
         if skip_special_tokens and self._special_tokens:
-            special = [self._vocabulary[token] for token in self._special_tokens]
-            array = array[~np.isin(array, special)]
+            array = array[~np.isin(array, self._special_ids)]
         if self._native is not None and self._decodes_bytes:
             return self._native.decode_bytes(array).decode("utf-8", errors="replace")
         return self._reference.get().decode(array.tolist(), skip_special_tokens=False)
@@ -435,6 +438,8 @@ def _choose_engine(tokenizer_json: str, name: str) -> tuple[_native.Encoder | No
     except UnsupportedTokenizerError as error:
         return None, EngineChoice("tokenizers", str(error))
     except (TokenizerError, UnicodeEncodeError) as error:  # the latter: a lone surrogate in the text
+        # What is wrong before a model is looked at is told in the same words on both roads.
+        files.refuse_dropout(files.parse_object(tokenizer_json, name), name)
         raise TokenizerError(f"{name}: {error}") from None
 
 

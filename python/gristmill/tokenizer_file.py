@@ -33,6 +33,9 @@ WELL_KNOWN_EOS = (
     "[EOS]",
 )
 
+# The parts of a file that cut texts or fill them up.
+_CHANGES_OF_LENGTH = ("truncation", "padding")
+
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
@@ -63,14 +66,19 @@ def parse_object(text: str, name: str) -> dict[str, Any]:
     return value
 
 
-def without_truncation_and_padding(text: str, content: dict[str, Any], name: str) -> str:
-    """Return the JSON text without truncation and padding, which would change ids; log what was dropped."""
-    stored = [key for key in ("truncation", "padding") if content.get(key) is not None]
-    if not stored:
-        return text
-    _logger.warning("%s: the stored %s is ignored: documents are encoded whole", name, " and ".join(stored))
-    content.update(dict.fromkeys(stored))
-    return json.dumps(content)
+def has_truncation_or_padding(content: dict[str, Any], name: str) -> bool:
+    """Tell whether the file stores truncation or padding, which would change ids; log that it is ignored."""
+    stored = [key for key in _CHANGES_OF_LENGTH if content.get(key) is not None]
+    if stored:
+        _logger.warning(
+            "%s: the stored %s is ignored: documents are encoded whole", name, " and ".join(stored)
+        )
+    return bool(stored)
+
+
+def without_truncation_and_padding(text: str, name: str) -> str:
+    """Return the JSON text without truncation and padding."""
+    return json.dumps(parse_object(text, name) | dict.fromkeys(_CHANGES_OF_LENGTH))
 
 
 def refuse_dropout(content: dict[str, Any], name: str) -> None:
@@ -194,18 +202,17 @@ def read_roles(folder: Path) -> dict[str, str]:
     return roles
 
 
-def check_roles(roles: dict[str, str], vocabulary: dict[str, int], name: str) -> dict[str, str]:
-    """Return the roles whose tokens exist. EOS and padding are used here, so theirs must."""
+def check_roles(roles: dict[str, str], missing: set[str], num_tokens: int, name: str) -> dict[str, str]:
+    """Return the roles whose tokens are not missing. EOS and padding are used here, so theirs must exist."""
     for role in ("eos_token", "pad_token"):
-        if role in roles and roles[role] not in vocabulary:
+        if role in missing:
             raise TokenizerError(
                 f"{name}: the {role} {roles[role]!r} is not in the vocabulary "
-                f"(expected one of its {len(vocabulary)} tokens)"
+                f"(expected one of its {num_tokens} tokens)"
             )
-    missing = sorted(role for role, text in roles.items() if text not in vocabulary)
     if missing:
-        _logger.info("%s: left out, as not in the vocabulary: %s", name, ", ".join(missing))
-    return {role: roles[role] for role in ROLES if roles.get(role) in vocabulary}
+        _logger.info("%s: left out, as not in the vocabulary: %s", name, ", ".join(sorted(missing)))
+    return {role: roles[role] for role in ROLES if role in roles and role not in missing}
 
 
 def fingerprint(content: dict[str, Any], roles: dict[str, str]) -> str:

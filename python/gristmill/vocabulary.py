@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gristmill import tokenizer_file as files
+from gristmill import _native, tokenizer_file as files
 from gristmill.byte_alphabet import bytes_of_token
 from gristmill.errors import TokenizerError
 
@@ -21,27 +21,72 @@ class Vocabulary:
     """
 
     def __init__(
-        self, tokenizer_json: str, content: dict[str, Any], roles: Mapping[str, str], name: str
+        self,
+        tokenizer_json: str,
+        content: dict[str, Any],
+        roles: Mapping[str, str],
+        name: str,
+        native: _native.Encoder | None,
     ) -> None:
+        """Take what an engine has accepted.
+
+        `content` is the parsed JSON. Where `native` has read the vocabulary and the merges, it lacks both,
+        and no object is made of each token before someone asks for one.
+        """
         self._json = tokenizer_json
         self._name = name
-        model = files.model_vocabulary(content)
-        self._vocab_size = len(model)
-        self._vocabulary = model | files.added_vocabulary(content, model)
-        if not self._vocabulary:
-            raise TokenizerError(f"{name}: the vocabulary is empty (expected at least one token)")
-        files.refuse_shared_ids(self._vocabulary, name)
-        self._token_of_id = {token_id: token for token, token_id in self._vocabulary.items()}
-        self._max_token_id = max(self._token_of_id)
+        self._encoder = native
+        if native is None:
+            model = files.model_vocabulary(content)
+            # In the place of the property, which makes it from `native`.
+            self._vocabulary = model | files.added_vocabulary(content, model)
+            if not self._vocabulary:
+                raise TokenizerError(f"{name}: the vocabulary is empty (expected at least one token)")
+            files.refuse_shared_ids(self._vocabulary, name)
+            self._vocab_size, self._num_tokens = len(model), len(self._vocabulary)
+            self._max_token_id = max(self._vocabulary.values())
+        else:
+            self._vocab_size, self._num_tokens = native.num_model_tokens, native.num_tokens
+            self._max_token_id = native.max_token_id
         roles = dict(roles)
         if "eos_token" not in roles and (found := files.find_eos(content)) is not None:
             roles["eos_token"] = found
-        self._roles = files.check_roles(roles, self._vocabulary, name)
+        ids = {role: self._find(token) for role, token in roles.items()}
+        missing = {role for role, token_id in ids.items() if token_id is None}
+        self._roles = files.check_roles(roles, missing, self._num_tokens, name)
+        self._role_ids = {role: token_id for role, token_id in ids.items() if token_id is not None}
         self._special_tokens = frozenset(files.special_token_texts(content)) | set(self._roles.values())
-        eos_token = self._roles.get("eos_token")
-        self._eos_in_text = eos_token is not None and files.is_reachable_from_text(content, eos_token)
+        self._eos_in_text = self._is_eos_reachable(content)
         self._is_byte_level = _keeps_bytes(content)
         self._unk_token_id = self._find_unknown(content["model"])
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        """Token to id, added tokens included."""
+        if self._encoder is None:  # it was set when the object was made
+            raise AttributeError("_vocabulary")
+        tokens = enumerate(self._encoder.tokens())
+        return {token: token_id for token_id, token in tokens if token is not None}
+
+    @cached_property
+    def _token_of_id(self) -> dict[int, str]:
+        return {token_id: token for token, token_id in self._vocabulary.items()}
+
+    @cached_property
+    def _special_ids(self) -> list[int]:
+        return [self._vocabulary[token] for token in self._special_tokens]
+
+    def _find(self, token: str) -> int | None:
+        """Return the id of a token without an object for each of the others."""
+        return self._vocabulary.get(token) if self._encoder is None else self._encoder.token_id(token)
+
+    def _is_eos_reachable(self, content: dict[str, Any]) -> bool:
+        eos_token_id = self.eos_token_id
+        if eos_token_id is None:
+            return False
+        if self._encoder is None:
+            return files.is_reachable_from_text(content, self._roles["eos_token"])
+        return self._encoder.is_reachable(eos_token_id)
 
     def token_to_id(self, token: str) -> int | None:
         """Return the id of a token as the vocabulary spells it, None where there is none.
@@ -77,7 +122,7 @@ class Vocabulary:
 
     def __len__(self) -> int:
         """Return the number of tokens, added ones included."""
-        return len(self._vocabulary)
+        return self._num_tokens
 
     @property
     def max_token_id(self) -> int:
@@ -223,15 +268,14 @@ class Vocabulary:
         return lengths
 
     def _role_id(self, role: str) -> int | None:
-        text = self._roles.get(role)
-        return None if text is None else self._vocabulary[text]
+        return self._role_ids.get(role)
 
     def _find_unknown(self, model: dict[str, Any]) -> int | None:
         if model.get("type") == "Unigram":
             unknown_id: int | None = model.get("unk_id")
             return unknown_id
         unknown = model.get("unk_token")
-        return self._vocabulary.get(unknown) if isinstance(unknown, str) else None
+        return self._find(unknown) if isinstance(unknown, str) else None
 
 
 def _keeps_bytes(content: dict[str, Any]) -> bool:

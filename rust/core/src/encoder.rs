@@ -1,19 +1,20 @@
 //! Documents to ids: split, look up, merge what is new.
 
 mod batch;
+mod cutter;
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 pub use batch::Encoded;
+
+use cutter::parts;
 
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::{MergeScratch, MergeTable, Merger};
-use crate::parallel::{self, Interrupted};
 use crate::split::Pieces;
 use crate::unicode::{Class, ClassTable};
 use crate::vocabulary::Vocabulary;
@@ -148,11 +149,7 @@ impl Encoder {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        let instructions = self.options.instructions;
-        let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
-        let splitting = self.vocabulary.splitting();
-        let worker =
-            I::worker(scratch).get_or_insert_with(|| Worker::new(splitting, instructions, cache_bytes));
+        let worker = self.worker(scratch);
         for part in parts(text, MAX_TEXT / 2) {
             if part.len() <= MAX_TEXT {
                 worker.encode_into(&self.merger, self.classes(), part, ids, cancel)?;
@@ -162,6 +159,22 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+
+    /// The worker of a scratch, made when it is asked for first.
+    fn worker<'s, I: TokenId>(&self, scratch: &'s mut Scratch) -> &'s mut Worker<I> {
+        let instructions = self.options.instructions;
+        let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
+        let splitting = self.vocabulary.splitting();
+        I::worker(scratch).get_or_insert_with(|| Worker::new(splitting, instructions, cache_bytes))
+    }
+
+    /// As `encode_into`, in jobs of about `job_bytes`, as several workers have them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn encode_in_jobs<I: TokenId>(&self, text: &str, job_bytes: usize) -> Result<Vec<I>> {
+        let sizes =
+            cutter::JobSizes { together: job_bytes, text: 2 * job_bytes, search: job_bytes, part: job_bytes };
+        self.encode_shared(Vec::new(), &[text], None, sizes, 1, &mut || false).map(|encoded| encoded.ids)
     }
 
     /// The meaning of `encode_into`, without masks, tables and vectors: each piece of the plain scanner is merged by
@@ -175,24 +188,6 @@ impl Encoder {
             merges.merge_into(&text.as_bytes()[start..end], &mut scratch, ids, cancel)?;
         }
         Ok(())
-    }
-
-    /// Run `work` over ranges of documents, each worker with a scratch of its own; results in order.
-    pub(crate) fn for_each_range<R: Send>(
-        &self,
-        texts: &[&str],
-        num_threads: usize,
-        interrupted: Interrupted<'_>,
-        work: impl Fn(&mut Scratch, Range<usize>, &Cancel) -> Result<R> + Sync,
-    ) -> Result<Vec<R>> {
-        parallel::for_each_range(
-            texts,
-            num_threads,
-            interrupted,
-            || self.take_scratch(num_threads),
-            work,
-            |scratch| self.keep_scratch(scratch),
-        )
     }
 
     /// Bytes of the tables of pieces, of all threads together.
@@ -236,25 +231,6 @@ impl Encoder {
             kept.push(scratch);
         }
     }
-}
-
-/// A text in parts of about `part_bytes`, cut where the parts encode alone as they do together: before a blank, or behind
-/// a letter or number before a newline too. There a piece starts whatever else is around and whatever the pattern, and no
-/// piece before looks that far.
-fn parts(text: &str, part_bytes: usize) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest.take()?;
-        let bytes = text.as_bytes();
-        let is_cut = |position: &usize| {
-            let (before, after) = (bytes[position - 1], bytes[*position]);
-            before.is_ascii_graphic() && after == b' ' || before.is_ascii_alphanumeric() && after == b'\n'
-        };
-        let Some(cut) = (part_bytes..bytes.len()).find(is_cut) else { return Some(text) };
-        let (part, after) = text.split_at(cut);
-        rest = Some(after);
-        Some(part)
-    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! ```text
 //! up to 64 bytes    short     one array of ranks, leftmost minimum, O(n²) with a tiny constant
 //! up to 4,096       queue     linked symbols and a priority queue, O(n log n)
-//! longer            windows   chunks merged alone, then mended at the seams, O(n) in memory and time
+//! longer            windows   chunks merged alone, then mended at the seams, O(n) in time
 //! ```
 //!
 //! These three take any list of merges, and say what merging means. Nearly all vocabularies allow more: ids that
@@ -15,6 +15,7 @@
 pub(crate) mod pair_table;
 mod queue;
 pub(crate) mod ranked;
+mod seams;
 mod short;
 #[cfg(target_arch = "x86_64")]
 mod side_by_side;
@@ -49,6 +50,7 @@ pub struct MergeScratch {
     queue: queue::QueueScratch,
     tokens: Vec<u32>,
     window: Vec<u32>,
+    recent: Vec<u32>,
 }
 
 impl MergeTable {
@@ -222,6 +224,30 @@ impl Merger {
                 ranked::merge_long(instructions, pairs, piece, &mut scratch.ranked, ids, cancel)
             }
             Self::General(table) => table.merge_into(piece, &mut scratch.general, ids, cancel),
+        }
+    }
+
+    /// Append the ids of a part of a piece that was merged alone. All of the piece before byte `seam`, where the part
+    /// starts, is in `ids[base..]`. `piece` goes at least to the end of the part.
+    #[allow(clippy::too_many_arguments)] // where from, where to, and with what
+    pub(crate) fn join<I: TokenId>(
+        &self,
+        instructions: Instructions,
+        piece: &[u8],
+        seam: usize,
+        ids: &mut Vec<I>,
+        base: usize,
+        part: &[I],
+    ) {
+        let queue = &mut queue::QueueScratch::default();
+        match self {
+            Self::Ranked(pairs) => {
+                let mut form = ranked::Form { instructions, pairs, queue };
+                seams::join_ids(&mut form, piece, seam, ids, base, part);
+            }
+            Self::General(table) => {
+                seams::join_ids(&mut windows::Form { table, queue }, piece, seam, ids, base, part);
+            }
         }
     }
 }

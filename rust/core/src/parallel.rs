@@ -17,7 +17,7 @@ pub type Interrupted<'a> = &'a mut dyn FnMut() -> bool;
 const INLINE_BYTES: usize = 1 << 16;
 /// A worker takes documents of about this many bytes at a time: long enough that the counter costs nothing,
 /// short enough that the last worker does not keep the others waiting.
-const RANGE_BYTES: usize = 1 << 18;
+pub(crate) const RANGE_BYTES: usize = 1 << 18;
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Run `work` over consecutive ranges of `texts` on up to `num_threads` threads; results in order.
@@ -31,11 +31,10 @@ pub(crate) fn for_each_range<S, R: Send>(
     work: impl Fn(&mut S, Range<usize>, &Cancel) -> Result<R> + Sync,
     finish: impl Fn(S) + Sync,
 ) -> Result<Vec<R>> {
-    let cancel = Cancel::default();
     let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
     if num_bytes <= INLINE_BYTES {
         let mut state = start();
-        let result = work(&mut state, 0..texts.len(), &cancel);
+        let result = work(&mut state, 0..texts.len(), &Cancel::default());
         finish(state);
         return result.map(|result| vec![result]);
     }
@@ -43,13 +42,35 @@ pub(crate) fn for_each_range<S, R: Send>(
     let range_bytes = if num_threads <= 1 { usize::MAX } else { RANGE_BYTES };
     let ranges = ranges(texts, range_bytes);
     let next = AtomicUsize::new(0);
+    let next_range = |_: &Cancel| {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        Some((number, Ok(ranges.get(number)?.clone())))
+    };
+    let num_workers = num_threads.clamp(1, ranges.len().max(1));
+    let work = |state: &mut S, _, range, cancel: &Cancel| work(state, range, cancel);
+    for_each_job(num_workers, interrupted, next_range, start, work, finish)
+}
+
+/// Run `work` over jobs on up to `num_workers` threads; results in the order of their numbers.
+///
+/// `next_job` gives a worker its next job, with its number, or an error in place of it; `None` once there are no more.
+/// `start` and `finish` as above.
+pub(crate) fn for_each_job<S, J, R: Send>(
+    num_workers: usize,
+    interrupted: Interrupted<'_>,
+    next_job: impl Fn(&Cancel) -> Option<(usize, Result<J>)> + Sync,
+    start: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize, J, &Cancel) -> Result<R> + Sync,
+    finish: impl Fn(S) + Sync,
+) -> Result<Vec<R>> {
+    let cancel = Cancel::default();
     let worker = || {
         let mut state = start();
         let mut results = Vec::new();
-        while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = work(&mut state, range.clone(), &cancel);
+        while let Some((number, job)) = next_job(&cancel) {
+            let result = cancel.check().and(job).and_then(|job| work(&mut state, number, job, &cancel));
             let failed = result.is_err();
-            results.push((range.start, result));
+            results.push((number, result));
             if failed {
                 cancel.cancel();
                 break;
@@ -59,11 +80,10 @@ pub(crate) fn for_each_range<S, R: Send>(
         results
     };
 
-    let num_workers = num_threads.clamp(1, ranges.len().max(1));
     let mut results = thread::scope(|scope| {
         // Never sent on: it closes when the last worker is gone, by its end or by a panic.
         let (alive, all_gone) = mpsc::channel::<()>();
-        let workers: Vec<_> = (0..num_workers)
+        let workers: Vec<_> = (0..num_workers.max(1))
             .map(|_| {
                 let alive = alive.clone();
                 scope.spawn(|| {
@@ -78,21 +98,18 @@ pub(crate) fn for_each_range<S, R: Send>(
                 cancel.cancel();
             }
         }
-        let mut results = Vec::with_capacity(ranges.len());
+        let mut results = Vec::new();
         for worker in workers {
             results.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         results
     });
-    results.sort_unstable_by_key(|(start, _)| *start);
+    results.sort_unstable_by_key(|(number, _)| *number);
     // A worker stopped by another's error says `Cancelled`; the error itself is the one to tell.
     if let Some((_, Err(error))) =
         results.iter().find(|(_, result)| matches!(result, Err(error) if *error != Error::Cancelled))
     {
         return Err(error.clone());
-    }
-    if results.len() < ranges.len() {
-        return Err(Error::Cancelled);
     }
     results.into_iter().map(|(_, result)| result).collect()
 }

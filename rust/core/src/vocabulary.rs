@@ -4,12 +4,15 @@
 //! `UnsupportedTokenizer` with a reason, never an approximation; what cannot be read at all is
 //! `InvalidTokenizer`.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+mod token_table;
 
-use crate::byte_alphabet::{byte_characters, token_bytes};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use crate::byte_alphabet::byte_characters;
 use crate::error::{Error, Result, invalid, unsupported};
 use crate::split::Splitting;
-use crate::tokenizer_json::{self, AddedToken, BpeModel, TokenizerJson};
+use crate::tokenizer_json::{AddedToken, CoveredFile, Merges, Text, TokenizerFile};
+use token_table::TokenTable;
 
 /// Ids index arrays, so a hostile file with the one id 4,294,967,295 must not cost 100 GB.
 const MAX_COVERED_ID: u32 = (1 << 24) - 1;
@@ -30,40 +33,32 @@ pub struct Merge {
 pub struct Vocabulary {
     byte_ids: [u32; 256],
     merges: Vec<Merge>,
-    tokens: Vec<Option<Box<[u8]>>>,
+    tokens: TokenTable,
+    /// Tokens of the model, added ones that it lacks left out.
+    num_model_tokens: usize,
     splitting: Splitting,
 }
 
 impl Vocabulary {
     /// Parse a `tokenizer.json`.
     pub fn from_json(json: &str) -> Result<Self> {
-        let file: TokenizerJson<'_> =
-            serde_json::from_str(json).map_err(|error| invalid(format!("{error}")))?;
-        let (model, splitting) = tokenizer_json::covered_model(&file)?;
-        Self::from_model(model, splitting, &file.added_tokens)
+        Ok(Self::from_json_with_head(json)?.0)
     }
 
-    fn from_model(model: BpeModel, splitting: Splitting, added_tokens: &[AddedToken]) -> Result<Self> {
-        let BpeModel { vocab, merges, .. } = model;
-        refuse_shared_ids(&vocab)?;
-        let byte_ids = byte_ids(&vocab)?;
-        let merges = merges
-            .into_pairs()?
-            .into_iter()
-            .map(|(left, right)| {
-                let id = |token: &str| {
-                    vocab.get(token).copied().ok_or_else(|| {
-                        invalid(format!(
-                            "merge {left:?} {right:?} needs the token {token:?} (expected: in the vocabulary)"
-                        ))
-                    })
-                };
-                let merged = format!("{left}{right}");
-                Ok(Merge { left: id(&left)?, right: id(&right)?, merged: id(&merged)? })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let tokens = token_table(&vocab, added_tokens)?;
-        Ok(Self { byte_ids, merges, tokens, splitting })
+    /// As `from_json`; gives also the JSON without the vocabulary and the merges of the model, which is nearly all of it.
+    pub fn from_json_with_head(json: &str) -> Result<(Self, String)> {
+        let file = TokenizerFile::parse(json)?;
+        let vocabulary = Self::from_covered(&file.covered()?)?;
+        Ok((vocabulary, file.head()))
+    }
+
+    fn from_covered(file: &CoveredFile<'_>) -> Result<Self> {
+        let CoveredFile { vocab, merges, splitting, added_tokens } = file;
+        let names = Names::new(&vocab.0)?;
+        let byte_ids = names.byte_ids()?;
+        let merges = names.merges(merges)?;
+        let tokens = token_table(&names, added_tokens)?;
+        Ok(Self { byte_ids, merges, tokens, num_model_tokens: names.id_of.len(), splitting: *splitting })
     }
 
     /// A vocabulary of the 256 bytes (byte b has id b) and the given merges (merge k makes id 256 + k): for
@@ -73,19 +68,23 @@ impl Vocabulary {
     ///
     /// `InvalidTokenizer` where a merge uses an id that does not exist before it.
     pub fn from_merges(pairs: &[(u32, u32)]) -> Result<Self> {
-        let mut tokens: Vec<Option<Box<[u8]>>> = (0..=u8::MAX).map(|byte| Some(Box::from([byte]))).collect();
+        let mut tokens = TokenTable::default();
+        for (byte, id) in (0..=u8::MAX).zip(0..) {
+            tokens.insert(id, &[byte]);
+        }
         let mut merges = Vec::with_capacity(pairs.len());
         for (&(left, right), merged) in pairs.iter().zip(256..) {
-            let bytes = |id: u32| match tokens.get(id as usize) {
-                Some(Some(bytes)) => Ok(bytes),
-                _ => Err(invalid(format!("merge {merged} uses id {id} (expected one made before it)"))),
+            let bytes = |id: u32| match tokens.get(id) {
+                Some(bytes) => Ok(bytes),
+                None => Err(invalid(format!("merge {merged} uses id {id} (expected one made before it)"))),
             };
-            let joined = [bytes(left)?.as_ref(), bytes(right)?].concat();
-            tokens.push(Some(joined.into_boxed_slice()));
+            let joined = [bytes(left)?, bytes(right)?].concat();
+            tokens.insert(merged, &joined);
             merges.push(Merge { left, right, merged });
         }
         let byte_ids = std::array::from_fn(|byte| u32::try_from(byte).unwrap_or(0));
-        Ok(Self { byte_ids, merges, tokens, splitting: Splitting::Gpt2 })
+        let num_model_tokens = tokens.num_tokens();
+        Ok(Self { byte_ids, merges, tokens, num_model_tokens, splitting: Splitting::Gpt2 })
     }
 
     /// The same vocabulary for texts that are cut otherwise: for tests and benches.
@@ -115,13 +114,43 @@ impl Vocabulary {
     /// The bytes a token stands for, `None` where no token has this id.
     #[must_use]
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
-        self.tokens.get(id as usize)?.as_deref()
+        self.tokens.get(id)
     }
 
     /// The largest id, added tokens included.
     #[must_use]
     pub fn max_token_id(&self) -> u32 {
-        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX).saturating_sub(1)
+        self.tokens.max_id()
+    }
+
+    /// How many tokens the model has, added ones that it lacks left out.
+    #[must_use]
+    pub fn num_model_tokens(&self) -> usize {
+        self.num_model_tokens
+    }
+
+    /// How many tokens there are, added ones included.
+    #[must_use]
+    pub fn num_tokens(&self) -> usize {
+        self.tokens.num_tokens()
+    }
+
+    /// A token as the file spells it, `None` where no token has this id.
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokens.spelling(id)
+    }
+
+    /// The id of a token as the file spells it. Looks at all tokens: this is for the few that have a role.
+    #[must_use]
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.tokens.find(token)
+    }
+
+    /// Whether some text is encoded to this id, special tokens being text: it is a byte, or made by a merge.
+    #[must_use]
+    pub fn is_reachable(&self, id: u32) -> bool {
+        self.byte_ids.contains(&id) || self.merges.iter().any(|merge| merge.merged == id)
     }
 
     /// The bytes of a sequence of ids.
@@ -139,60 +168,113 @@ impl Vocabulary {
     }
 }
 
-fn refuse_shared_ids(vocab: &FxHashMap<String, u32>) -> Result<()> {
-    let mut seen = FxHashSet::default();
-    match vocab.values().find(|&&id| !seen.insert(id)) {
-        Some(id) => Err(unsupported(format!("two tokens of the vocabulary share the id {id}"))),
-        None => Ok(()),
+/// The tokens of the model by their names.
+struct Names<'f> {
+    id_of: FxHashMap<&'f str, u32>,
+    /// By id.
+    names: Vec<Option<&'f str>>,
+}
+
+impl<'f> Names<'f> {
+    fn new(vocab: &'f [(Text<'_>, u32)]) -> Result<Self> {
+        let max_id = vocab.iter().map(|(_, id)| *id).max().unwrap_or(0);
+        check_id(max_id)?;
+        let mut names = vec![None; max_id as usize + 1];
+        let mut id_of = FxHashMap::with_capacity_and_hasher(vocab.len(), FxBuildHasher);
+        for (Text(name), id) in vocab {
+            if names[*id as usize].replace(name.as_ref()).is_some() {
+                return Err(unsupported(format!("two tokens of the vocabulary share the id {id}")));
+            }
+            if id_of.insert(name.as_ref(), *id).is_some() {
+                return Err(unsupported(format!("the token {name:?} stands twice in the vocabulary")));
+            }
+        }
+        Ok(Self { id_of, names })
+    }
+
+    fn byte_ids(&self) -> Result<[u32; 256]> {
+        let mut ids = [0; 256];
+        for (byte, character) in byte_characters().into_iter().enumerate() {
+            let mut buffer = [0; 4];
+            let token: &str = character.encode_utf8(&mut buffer);
+            ids[byte] = *self.id_of.get(token).ok_or_else(|| {
+                unsupported(format!("the vocabulary lacks {token:?}, the token of the byte 0x{byte:02x}"))
+            })?;
+        }
+        Ok(ids)
+    }
+
+    fn merges(&self, merges: &Merges<'_>) -> Result<Vec<Merge>> {
+        let mut found: Vec<Merge> = Vec::with_capacity(merges.len());
+        let mut joined = String::new();
+        for pair in merges.pairs() {
+            let (left, right) = pair?;
+            let id = |token: &str| {
+                self.id_of.get(token).copied().ok_or_else(|| {
+                    invalid(format!(
+                        "merge {left:?} {right:?} needs the token {token:?} (expected: in the vocabulary)"
+                    ))
+                })
+            };
+            // Mostly the token after that of the merge before, which spares a look-up.
+            let next = found.last().map_or(0, |merge| merge.merged + 1);
+            let is_joined = |name: &&str| {
+                name.len() == left.len() + right.len() && name.starts_with(left) && name.ends_with(right)
+            };
+            let product = if self.names.get(next as usize).copied().flatten().as_ref().is_some_and(is_joined)
+            {
+                next
+            } else {
+                joined.clear();
+                joined.push_str(left);
+                joined.push_str(right);
+                id(&joined)?
+            };
+            found.push(Merge { left: id(left)?, right: id(right)?, merged: product });
+        }
+        Ok(found)
     }
 }
 
-fn byte_ids(vocab: &FxHashMap<String, u32>) -> Result<[u32; 256]> {
-    let mut ids = [0; 256];
-    for (byte, character) in byte_characters().into_iter().enumerate() {
-        let mut buffer = [0; 4];
-        let token: &str = character.encode_utf8(&mut buffer);
-        ids[byte] = *vocab.get(token).ok_or_else(|| {
-            unsupported(format!("the vocabulary lacks {token:?}, the token of the byte 0x{byte:02x}"))
-        })?;
+fn check_id(id: u32) -> Result<()> {
+    if id > MAX_COVERED_ID {
+        return Err(unsupported(format!(
+            "the id {id} is larger than {MAX_COVERED_ID}, the largest this engine takes"
+        )));
     }
-    Ok(ids)
+    Ok(())
 }
 
 /// All tokens by id. Added tokens get their ids as `tokenizers` gives them when it loads the file, whatever
 /// id the file claims: that of the vocabulary, else the next free one.
-fn token_table(
-    vocab: &FxHashMap<String, u32>,
-    added_tokens: &[AddedToken],
-) -> Result<Vec<Option<Box<[u8]>>>> {
-    let vocab_size = u32::try_from(vocab.len()).unwrap_or(u32::MAX);
+fn token_table(names: &Names<'_>, added_tokens: &[AddedToken]) -> Result<TokenTable> {
+    let vocab_size = u32::try_from(names.id_of.len()).unwrap_or(u32::MAX);
+    let mut tokens = TokenTable::default();
+    for (name, id) in names.names.iter().zip(0..) {
+        if let Some(name) = name {
+            tokens.insert_spelled(id, name);
+        }
+    }
     let mut added: FxHashMap<&str, u32> = FxHashMap::default();
     let mut max_added: Option<u32> = None;
     for token in added_tokens.iter().filter(|token| !token.content.is_empty()) {
         let content = token.content.as_str();
-        let known = vocab.get(content).or_else(|| added.get(content)).copied();
+        let known = names.id_of.get(content).or_else(|| added.get(content)).copied();
         let id = known.unwrap_or_else(|| match max_added {
             Some(max) if max >= vocab_size => max.saturating_add(1),
             _ => vocab_size,
         });
+        check_id(id)?;
+        if known.is_none() {
+            if tokens.get(id).is_some() {
+                return Err(unsupported(format!(
+                    "the added token {content:?} gets the id {id}, which another token has"
+                )));
+            }
+            tokens.insert_spelled(id, content);
+        }
         added.insert(content, id);
         max_added = Some(max_added.map_or(id, |max| max.max(id)));
-    }
-    let max_id = vocab.values().chain(added.values()).copied().max().unwrap_or(0);
-    if max_id > MAX_COVERED_ID {
-        return Err(unsupported(format!(
-            "the id {max_id} is larger than {MAX_COVERED_ID}, the largest this engine takes"
-        )));
-    }
-    let byte_of: FxHashMap<char, u8> = byte_characters().into_iter().zip(0..=u8::MAX).collect();
-    let byte_of = |character: char| byte_of.get(&character).copied();
-    let mut tokens = vec![None; max_id as usize + 1];
-    for (content, &id) in vocab
-        .iter()
-        .map(|(token, id)| (token.as_str(), id))
-        .chain(added.iter().map(|(token, id)| (*token, id)))
-    {
-        tokens[id as usize] = Some(token_bytes(content, &byte_of));
     }
     Ok(tokens)
 }

@@ -43,18 +43,46 @@ impl<I: TokenId> Worker<I> {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
+        self.encode_before(merger, classes, text, text.len(), ids, cancel)
+    }
+
+    /// As `encode_into`, of the pieces before `end` alone, where a piece starts or the text ends. What lies behind
+    /// matters: pieces look ahead.
+    pub(crate) fn encode_before(
+        &mut self,
+        merger: &Merger,
+        classes: &ClassTable,
+        text: &str,
+        end: usize,
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
         let text = text.as_bytes();
         assert!(text.len() <= MAX_TEXT, "positions have 32 bits");
-        if text.is_empty() {
+        if end == 0 {
             return Ok(());
         }
         self.starts.clear();
         self.boundaries.restart(self.instructions, text, classes)?;
         while self.boundaries.next_starts(self.instructions, text, classes, &mut self.starts)? {
+            if end < text.len() && self.starts.end_at(end) {
+                return self.encode_pieces(merger, text, ids, cancel);
+            }
             self.encode_pieces(merger, text, ids, cancel)?;
         }
         self.starts.push(text.len());
         self.encode_pieces(merger, text, ids, cancel)
+    }
+
+    /// Append the ids of a part of a piece, merged alone.
+    pub(crate) fn merge_part(
+        &mut self,
+        merger: &Merger,
+        part: &[u8],
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        self.table.encode_huge(merger, part, ids, cancel)
     }
 
     /// Append the ids of all pieces whose end is known.

@@ -4,6 +4,7 @@ use gristmill_core::cancel::Cancel;
 use gristmill_core::encoder::{self as core, EncoderOptions};
 use gristmill_core::id::TokenId;
 use gristmill_core::instructions::Instructions;
+use gristmill_core::vocabulary::Vocabulary;
 use numpy::{Element, PyArray1, PyArrayDescr};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,6 +21,8 @@ pub(crate) struct Encoder {
     pub(crate) core: core::Encoder,
     /// All ids fit 16 bits.
     narrow: bool,
+    /// The `tokenizer.json` without vocabulary and merges.
+    head: String,
 }
 
 type Batch<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>, Vec<(usize, String)>);
@@ -92,12 +95,52 @@ impl Encoder {
     fn from_json(py: Python<'_>, tokenizer_json: &str) -> PyResult<Self> {
         guard(|| {
             let options = options()?;
-            let core = py
-                .detach(|| core::Encoder::from_json_with_options(tokenizer_json, options))
+            let (vocabulary, head) = py
+                .detach(|| Vocabulary::from_json_with_head(tokenizer_json))
                 .map_err(|error| to_python(py, &error))?;
-            let narrow = core.vocabulary().max_token_id() <= <u16 as TokenId>::MAX;
-            Ok(Self { core, narrow })
+            let narrow = vocabulary.max_token_id() <= <u16 as TokenId>::MAX;
+            let core = py.detach(|| core::Encoder::with_options(vocabulary, options));
+            Ok(Self { core, narrow, head })
         })
+    }
+
+    /// The `tokenizer.json` it was made from, without the vocabulary and the merges of the model.
+    #[getter]
+    fn head_json(&self) -> &str {
+        &self.head
+    }
+
+    /// Tokens by id, as the file spells them; None where no token has an id.
+    fn tokens(&self) -> Vec<Option<String>> {
+        let vocabulary = self.core.vocabulary();
+        (0..=vocabulary.max_token_id()).map(|id| vocabulary.token(id)).collect()
+    }
+
+    /// The id of a token as the file spells it; looks at all of them.
+    fn token_id(&self, token: &str) -> Option<u32> {
+        self.core.vocabulary().token_id(token)
+    }
+
+    /// Whether some text is encoded to this id.
+    fn is_reachable(&self, token_id: u32) -> bool {
+        self.core.vocabulary().is_reachable(token_id)
+    }
+
+    #[getter]
+    fn max_token_id(&self) -> u32 {
+        self.core.vocabulary().max_token_id()
+    }
+
+    /// Tokens, added ones included.
+    #[getter]
+    fn num_tokens(&self) -> usize {
+        self.core.vocabulary().num_tokens()
+    }
+
+    /// Tokens of the model.
+    #[getter]
+    fn num_model_tokens(&self) -> usize {
+        self.core.vocabulary().num_model_tokens()
     }
 
     /// The name of the pattern that cuts texts into pieces.

@@ -5,20 +5,19 @@
 //!      ▲ offsets[0]       ▲ offsets[1]
 //! ```
 //!
-//! One worker writes the array itself. Of several, each writes a range into a buffer of its own and copies it over once
-//! all before it is there: the buffer still lies in the worker's cache then, so the copy is nearly free.
+//! One worker writes the array itself. Of several, each writes the ids of a job (see `cutter`) into a buffer of its own
+//! and copies them over once all before is there: the buffer still lies in the worker's cache then, so the copy is nearly
+//! free.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Encoder, parts};
+use super::Encoder;
+use super::cutter::{Cutter, Job, JobSizes};
 use crate::error::Result;
 use crate::huge_pages;
 use crate::id::TokenId;
-use crate::parallel::Interrupted;
-
-/// Where there are several threads, texts longer than this are shared between them.
-const PART_BYTES: usize = 1 << 20;
+use crate::parallel::{self, Interrupted, RANGE_BYTES};
 
 /// The ids of some documents, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,98 +61,189 @@ impl Encoder {
         num_threads: usize,
         interrupted: Interrupted<'_>,
     ) -> Result<Encoded<I>> {
-        // One huge document must not leave the other threads idle.
-        let part_bytes = if num_threads > 1 { PART_BYTES } else { usize::MAX };
-        let mut all_parts = Vec::with_capacity(texts.len());
-        let mut parts_of = Vec::with_capacity(texts.len());
-        let mut is_last = Vec::with_capacity(texts.len());
-        for text in texts {
-            let before = all_parts.len();
-            all_parts.extend(parts(text, part_bytes));
-            parts_of.push(all_parts.len() - before);
-            is_last.resize(all_parts.len() - 1, false);
-            is_last.push(true);
+        let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let mut ids = head;
+        // Enough for nearly all text. What is not used is never touched, so it is no memory but addresses.
+        huge_pages::reserve(&mut ids, num_bytes / 2);
+        if num_threads <= 1 || num_bytes <= RANGE_BYTES {
+            self.encode_alone(ids, texts, end, interrupted)
+        } else {
+            let num_workers = num_threads.min(num_bytes.div_ceil(RANGE_BYTES));
+            self.encode_shared(ids, texts, end, JobSizes::default(), num_workers, interrupted)
         }
-        let num_bytes = texts.iter().map(|text| text.len()).sum();
-        let head_length = head.len();
-        let output = Output::new(head, num_bytes);
-        self.for_each_range(&all_parts, num_threads, interrupted, |scratch, range, cancel| {
-            let is_all = range.len() == all_parts.len();
-            let mut ids = if is_all { std::mem::take(&mut output.lock().ids) } else { output.spare() };
-            let mut lengths = Vec::with_capacity(range.len());
-            let first = range.start;
-            for part in range {
-                let before = ids.len();
-                self.encode_into::<I>(all_parts[part], scratch, &mut ids, cancel)?;
-                ids.extend(end.filter(|_| is_last[part]));
-                lengths.push(ids.len() - before);
-            }
-            if is_all {
-                let mut all = output.lock();
-                (all.ids, all.lengths) = (ids, lengths);
-            } else {
-                output.lock().add(first, ids, lengths);
-            }
-            Ok(())
-        })?;
-        let Ordered { ids, lengths, .. } = output.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Encoded { ids, offsets: offsets(head_length, &lengths, &parts_of) })
+    }
+
+    /// One worker writes behind what is in `ids`.
+    fn encode_alone<I: TokenId>(
+        &self,
+        ids: Vec<I>,
+        texts: &[&str],
+        end: Option<I>,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Encoded<I>> {
+        let start = Mutex::new(Encoded { offsets: vec![offset(&ids)], ids });
+        let mut all = parallel::for_each_range(
+            texts,
+            1,
+            interrupted,
+            || self.take_scratch(1),
+            |scratch, range, cancel| {
+                let lock = || start.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut encoded = std::mem::replace(&mut *lock(), Encoded { ids: vec![], offsets: vec![] });
+                for text in &texts[range] {
+                    self.encode_into::<I>(text, scratch, &mut encoded.ids, cancel)?;
+                    encoded.ids.extend(end);
+                    encoded.offsets.push(offset(&encoded.ids));
+                }
+                Ok(encoded)
+            },
+            |scratch| self.keep_scratch(scratch),
+        )?;
+        Ok(all.pop().unwrap_or_else(|| start.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Several workers share the documents, and parts of huge ones.
+    pub(super) fn encode_shared<I: TokenId>(
+        &self,
+        ids: Vec<I>,
+        texts: &[&str],
+        end: Option<I>,
+        sizes: JobSizes,
+        num_workers: usize,
+        interrupted: Interrupted<'_>,
+    ) -> Result<Encoded<I>> {
+        let instructions = self.options.instructions;
+        let cutter =
+            Mutex::new(Cutter::new(texts, sizes, instructions, self.classes(), self.vocabulary.splitting()));
+        let output = Output { encoder: self, end, ordered: Mutex::new(Ordered::new(ids, texts.len())) };
+        parallel::for_each_job(
+            num_workers,
+            interrupted,
+            |cancel| cutter.lock().unwrap_or_else(PoisonError::into_inner).next_job(cancel),
+            || self.take_scratch(num_workers),
+            |scratch, number, job, cancel| {
+                let mut ids: Vec<I> = output.spare();
+                let mut ends = Vec::new();
+                match job {
+                    Job::Documents(documents) => {
+                        for text in documents {
+                            self.encode_into(text, scratch, &mut ids, cancel)?;
+                            ids.extend(end);
+                            ends.push(ids.len());
+                        }
+                    }
+                    Job::Pieces { text, end, .. } if end == text.len() => {
+                        self.encode_into(text, scratch, &mut ids, cancel)?;
+                    }
+                    Job::Pieces { text, end, .. } => {
+                        let worker = self.worker(scratch);
+                        worker.encode_before(&self.merger, self.classes(), text, end, &mut ids, cancel)?;
+                    }
+                    Job::Part { piece, start, .. } => {
+                        self.worker(scratch).merge_part(&self.merger, &piece[start..], &mut ids, cancel)?;
+                    }
+                }
+                output.add(number, Done { job, ids, ends });
+                Ok(())
+            },
+            |scratch| self.keep_scratch(scratch),
+        )?;
+        let Ordered { ids, offsets, .. } =
+            output.ordered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Encoded { ids, offsets })
     }
 }
 
 /// What the workers of one call write.
-struct Output<I>(Mutex<Ordered<I>>);
+struct Output<'e, 't, I> {
+    encoder: &'e Encoder,
+    end: Option<I>,
+    ordered: Mutex<Ordered<'t, I>>,
+}
 
-struct Ordered<I> {
+struct Ordered<'t, I> {
     ids: Vec<I>,
-    /// Of each part that is in `ids`.
-    lengths: Vec<usize>,
-    /// Parts that have to wait for one before them, by the number of the first.
-    waiting: BTreeMap<usize, (Vec<I>, Vec<usize>)>,
+    offsets: Vec<i64>,
+    /// Where the ids of the piece begin whose parts are being added.
+    piece_base: usize,
+    /// Number of the job that is added next.
+    next: usize,
+    /// Jobs that have to wait for one before them.
+    waiting: BTreeMap<usize, Done<'t, I>>,
     /// Buffers to write into.
     spares: Vec<Vec<I>>,
 }
 
-impl<I: TokenId> Output<I> {
-    fn new(head: Vec<I>, num_bytes: usize) -> Self {
-        let mut ids = head;
-        // Enough for nearly all text. What is not used is never touched, so it is no memory but addresses.
-        huge_pages::reserve(&mut ids, num_bytes / 2);
-        Self(Mutex::new(Ordered { ids, lengths: Vec::new(), waiting: BTreeMap::new(), spares: Vec::new() }))
-    }
+/// A job and its ids.
+struct Done<'t, I> {
+    job: Job<'t>,
+    ids: Vec<I>,
+    /// Where each whole document ends in them.
+    ends: Vec<usize>,
+}
 
-    fn lock(&self) -> MutexGuard<'_, Ordered<I>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl<'t, I: TokenId> Output<'_, 't, I> {
+    fn lock(&self) -> MutexGuard<'_, Ordered<'t, I>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spare(&self) -> Vec<I> {
         self.lock().spares.pop().unwrap_or_default()
     }
-}
 
-impl<I: TokenId> Ordered<I> {
-    /// Add the parts from `first` on, and what waited for them.
-    fn add(&mut self, first: usize, ids: Vec<I>, lengths: Vec<usize>) {
-        self.waiting.insert(first, (ids, lengths));
-        while let Some((mut ids, lengths)) = self.waiting.remove(&self.lengths.len()) {
-            huge_pages::reserve(&mut self.ids, ids.len());
-            self.ids.extend_from_slice(&ids);
-            self.lengths.extend(lengths);
-            ids.clear();
-            self.spares.push(ids);
+    /// Add what a job gave, and what waited for it.
+    fn add(&self, number: usize, done: Done<'t, I>) {
+        let mut ordered = self.lock();
+        ordered.waiting.insert(number, done);
+        loop {
+            let next = ordered.next;
+            let Some(done) = ordered.waiting.remove(&next) else { return };
+            ordered.next += 1;
+            self.append(&mut ordered, done);
         }
     }
+
+    fn append(&self, ordered: &mut Ordered<'t, I>, Done { job, mut ids, ends }: Done<'t, I>) {
+        let all = &mut ordered.ids;
+        let before = all.len();
+        match job {
+            Job::Part { piece, start, .. } if start > 0 => {
+                let Encoder { merger, options, .. } = self.encoder;
+                merger.join(options.instructions, piece, start, all, ordered.piece_base, &ids);
+            }
+            _ => {
+                ordered.piece_base = before;
+                huge_pages::reserve(all, ids.len());
+                all.extend_from_slice(&ids);
+            }
+        }
+        match job {
+            Job::Documents(_) => {
+                ordered
+                    .offsets
+                    .extend(ends.iter().map(|end| i64::try_from(before + end).unwrap_or(i64::MAX)));
+            }
+            Job::Pieces { last, .. } | Job::Part { last, .. } => {
+                if last {
+                    all.extend(self.end);
+                    ordered.offsets.push(offset(all));
+                }
+            }
+        }
+        ids.clear();
+        ordered.spares.push(ids);
+    }
 }
 
-/// Where documents start and end. Document `d` has `parts_of[d]` of the lengths.
-fn offsets(head_length: usize, lengths: &[usize], parts_of: &[usize]) -> Vec<i64> {
-    let mut lengths = lengths.iter();
-    let mut end = head_length;
-    let mut offsets = Vec::with_capacity(parts_of.len() + 1);
-    offsets.push(i64::try_from(end).unwrap_or(i64::MAX));
-    for &num_parts in parts_of {
-        end += lengths.by_ref().take(num_parts).sum::<usize>();
-        offsets.push(i64::try_from(end).unwrap_or(i64::MAX));
+impl<I> Ordered<'_, I> {
+    fn new(ids: Vec<I>, num_documents: usize) -> Self {
+        let mut offsets = Vec::with_capacity(num_documents + 1);
+        offsets.push(offset(&ids));
+        Self { ids, offsets, piece_base: 0, next: 0, waiting: BTreeMap::new(), spares: Vec::new() }
     }
-    offsets
+}
+
+/// Where the next document begins.
+fn offset<I>(ids: &[I]) -> i64 {
+    i64::try_from(ids.len()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,9 @@
 //! The fast road beside the plain one.
 
+use super::cutter::{Cutter, Job, JobSizes};
 use super::*;
+use crate::Error;
+use crate::split::Splitting;
 use crate::testing::{text, vocabulary};
 use proptest::prelude::*;
 
@@ -12,8 +15,36 @@ fn with_all_classes(mut encoder: Encoder) -> Encoder {
     encoder
 }
 
+fn splitting() -> impl Strategy<Value = Splitting> {
+    prop::sample::select(Splitting::all())
+}
+
 fn instructions() -> impl Strategy<Value = Instructions> {
     prop::sample::select(Instructions::available())
+}
+
+/// Jobs so small that documents, texts and pieces are cut everywhere.
+fn job_sizes() -> impl Strategy<Value = JobSizes> {
+    (1_usize..100, 1_usize..200, 1_usize..30, 1_usize..40)
+        .prop_map(|(together, text, search, part)| JobSizes { together, text, search, part })
+}
+
+/// Texts that are one piece, or have one that is longer than everything else.
+fn text_with_a_long_piece() -> impl Strategy<Value = String> {
+    let of = |characters: &'static [&'static str]| {
+        prop::collection::vec(prop::sample::select(characters), 1..400).prop_map(|drawn| drawn.concat())
+    };
+    let unit = (of(&["a", "b", "t"]), 1_usize..200)
+        .prop_map(|(unit, count)| unit.chars().take(1 + unit.len() % 5).collect::<String>().repeat(count));
+    let long = prop_oneof![
+        of(&["a", "b", "t", "h", "e", "l", "o"]),
+        of(&["=", "-", "_", "'"]),
+        of(&[" ", "\n", "\t", "\u{3000}"]),
+        of(&["中", "文", "é", "𐍈"]),
+        of(&["1", "22"]),
+        unit,
+    ];
+    (text(), long, text()).prop_map(|(before, long, after)| before + &long + &after)
 }
 
 proptest! {
@@ -21,13 +52,14 @@ proptest! {
     #[test]
     fn ids_are_those_of_the_plain_way(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         texts in prop::collection::vec(text(), 1..4),
         instructions in instructions(),
         cache_bytes in prop::sample::select(vec![TINY, 1 << 17]),
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let options = EncoderOptions { instructions, cache_bytes };
-        let encoder = with_all_classes(Encoder::with_options(vocabulary, options));
+        let encoder = with_all_classes(Encoder::with_options(vocabulary.with_splitting(splitting), options));
         let mut expected = Vec::new();
         let mut offsets = vec![0];
         for text in &texts {
@@ -45,12 +77,76 @@ proptest! {
     }
 
     #[test]
+    fn ids_do_not_depend_on_how_workers_share_documents(
+        vocabulary in vocabulary(),
+        splitting in splitting(),
+        texts in prop::collection::vec(prop_oneof![text(), text_with_a_long_piece()], 1..4),
+        instructions in instructions(),
+        sizes in job_sizes(),
+    ) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let options = EncoderOptions { instructions, cache_bytes: TINY };
+        let encoder = with_all_classes(Encoder::with_options(vocabulary.with_splitting(splitting), options));
+        let mut expected = Encoded { ids: vec![7, 8], offsets: vec![2] };
+        for text in &texts {
+            encoder.encode_plainly::<u32>(text, &mut expected.ids, &Cancel::default()).unwrap();
+            expected.ids.push(9);
+            expected.offsets.push(i64::try_from(expected.ids.len()).unwrap());
+        }
+        for num_workers in [1, 2, 3] {
+            let shared = encoder.encode_shared(vec![7, 8], &texts, Some(9), sizes, num_workers, &mut || false);
+            prop_assert_eq!(shared.as_ref(), Ok(&expected), "{} workers", num_workers);
+        }
+    }
+
+    #[test]
+    fn jobs_are_the_documents(
+        vocabulary in vocabulary(),
+        splitting in splitting(),
+        texts in prop::collection::vec(prop_oneof![text(), text_with_a_long_piece()], 0..4),
+        sizes in job_sizes(),
+    ) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encoder = with_all_classes(Encoder::new(vocabulary.with_splitting(splitting)));
+        let instructions = Instructions::fastest();
+        let mut cutter = Cutter::new(&texts, sizes, instructions, encoder.classes(), splitting);
+        let mut documents = vec![Vec::new()];
+        let mut number = 0;
+        while let Some((job_number, job)) = cutter.next_job(&Cancel::default()) {
+            prop_assert_eq!(job_number, number);
+            number += 1;
+            let is_last = match job.unwrap() {
+                Job::Documents(whole) => {
+                    documents.pop();
+                    documents.extend(whole.iter().map(|text| text.as_bytes().to_vec()));
+                    true
+                }
+                Job::Pieces { text, end, last } => {
+                    documents.last_mut().unwrap().extend_from_slice(&text.as_bytes()[..end]);
+                    last
+                }
+                Job::Part { piece, start, last } => {
+                    prop_assert!(piece.len() - start < 2 * sizes.part + 2048, "a part is too long");
+                    documents.last_mut().unwrap().extend_from_slice(&piece[start..]);
+                    last
+                }
+            };
+            if is_last {
+                documents.push(Vec::new());
+            }
+        }
+        documents.pop();
+        prop_assert!(documents.iter().map(Vec::as_slice).eq(texts.iter().map(|text| text.as_bytes())));
+    }
+
+    #[test]
     fn parts_of_a_text_encode_alone_as_they_do_together(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         text in text(),
         part_bytes in 1_usize..100,
     ) {
-        let encoder = with_all_classes(Encoder::new(vocabulary));
+        let encoder = with_all_classes(Encoder::new(vocabulary.with_splitting(splitting)));
         let mut whole: Vec<u32> = Vec::new();
         encoder.encode_plainly(&text, &mut whole, &Cancel::default()).unwrap();
         let mut joined: Vec<u32> = Vec::new();
@@ -69,4 +165,46 @@ fn a_huge_document_is_shared_between_threads() {
     let texts = ["x", text.as_str(), "", "y"];
     let one = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
     assert_eq!(encoder.encode_batch::<u16>(&texts, 3, &mut || false).unwrap(), one);
+}
+
+#[test]
+fn a_huge_piece_is_shared_between_threads() {
+    let encoder = Encoder::new(Vocabulary::from_merges(&[(97, 98), (256, 97), (257, 257)]).unwrap());
+    let letters: String = (0_u64..3 << 20)
+        .map(|i| if (i.wrapping_mul(i) >> 7).is_multiple_of(4) { 'b' } else { 'a' })
+        .collect();
+    let one_letter = "a".repeat(3 << 20);
+    let digits = "0123456789".repeat(300_000);
+    for text in
+        [letters.clone(), one_letter, format!("x {letters} y"), format!("{digits}{letters} {digits}!")]
+    {
+        let texts = ["x", text.as_str(), ""];
+        let one = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
+        assert_eq!(encoder.encode_batch::<u16>(&texts, 3, &mut || false).unwrap(), one);
+        let splitting = encoder.vocabulary().splitting();
+        let mut cutter =
+            Cutter::new(&texts, JobSizes::default(), Instructions::fastest(), encoder.classes(), splitting);
+        let jobs = std::iter::from_fn(|| cutter.next_job(&Cancel::default()));
+        let num_parts = jobs.filter(|(_, job)| matches!(job, Ok(Job::Part { .. }))).count();
+        assert!(num_parts >= 10, "{num_parts} parts of a piece");
+    }
+}
+
+#[test]
+fn a_huge_piece_is_cancelled_and_tells_what_it_lacks() {
+    let encoder = Encoder::new(Vocabulary::from_merges(&[(97, 98), (256, 97)]).unwrap());
+    let text = "ab".repeat(1 << 20) + "\u{1c8a}";
+    for num_threads in [1, 3] {
+        assert_eq!(
+            encoder.encode_batch::<u16>(&[&text], num_threads, &mut || false),
+            Err(Error::UnicodeRestNeeded { code_point: 0x1c8a })
+        );
+    }
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let texts = [text.as_str()];
+    let splitting = encoder.vocabulary().splitting();
+    let mut cutter =
+        Cutter::new(&texts, JobSizes::default(), Instructions::fastest(), encoder.classes(), splitting);
+    assert_eq!(cutter.next_job(&cancel), Some((0, Err(Error::Cancelled))));
 }

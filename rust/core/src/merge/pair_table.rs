@@ -12,6 +12,8 @@
 //!                              └────► place ───── moved ───────┴──► entries[…] = pair << 21 | rank
 //! ```
 
+use std::sync::OnceLock;
+
 use super::{NO_MERGE, PairRanks};
 use crate::vocabulary::Vocabulary;
 
@@ -42,6 +44,8 @@ pub(crate) struct PairTable {
     lengths: Box<[u32]>,
     /// The external id of each internal one.
     external: Box<[u32]>,
+    /// The internal id of each external one, made when one is asked for.
+    internal: OnceLock<Box<[u32]>>,
 }
 
 impl PairTable {
@@ -101,6 +105,7 @@ impl PairTable {
                     lengths: lengths.into_boxed_slice(),
                     parts: parts.into_boxed_slice(),
                     external: external.into_boxed_slice(),
+                    internal: OnceLock::new(),
                 });
             }
             multiplier = multiplier.wrapping_mul(0xd134_2543_de82_ef95) | 1;
@@ -156,6 +161,19 @@ impl PairTable {
     #[inline]
     pub(crate) fn external(&self, id: u32) -> u32 {
         self.external[id as usize]
+    }
+
+    /// The internal id of an external one, which is one of a token that merging gives.
+    pub(crate) fn internal(&self, id: u32) -> u32 {
+        let internal = self.internal.get_or_init(|| {
+            let num_ids = self.external.iter().max().map_or(0, |&largest| largest as usize + 1);
+            let mut internal = vec![MAX_INTERNAL_ID; num_ids].into_boxed_slice();
+            for (&id, token) in self.external.iter().zip(0..) {
+                internal[id as usize] = token;
+            }
+            internal
+        });
+        internal[id as usize]
     }
 }
 

@@ -4,14 +4,15 @@
 //!
 //! ```text
 //! up to 32 bytes       one vector of ranks, one bit mask of where tokens start
-//! longer               chunks of 32 bytes merged alone, then joined where the seam stands (see `windows`)
-//! one byte repeated    counted: a run of equal tokens and a short tail
+//! longer               chunks of up to 32 bytes merged alone, then joined (see `seams`)
+//! one byte repeated    counted: a run of equal tokens and a short tail; inside of a longer piece too
 //! ```
 
 #![allow(clippy::cast_possible_truncation)] // places and lanes are below 34, ranks have 21 bits
 
 use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
 use super::queue::{self, QueueScratch};
+use super::seams::{Joined, Mend, RUN, Run, is_run, run_len};
 #[cfg(target_arch = "x86_64")]
 use super::side_by_side;
 use super::{ShortPiece, ShortTokens};
@@ -22,8 +23,6 @@ use crate::instructions::{Instructions, Level};
 
 /// Longest piece that is merged at one go, in bytes.
 pub(crate) const SHORT: usize = 32;
-/// Working memory of more tokens than this is not kept.
-const MAX_KEPT: usize = 1 << 16;
 /// Chunks merged at once, between two looks at the cancel flag.
 const CHUNKS: usize = 32;
 
@@ -210,90 +209,107 @@ pub(crate) fn merge_long<I: TokenId>(
     ids: &mut Vec<I>,
     cancel: &Cancel,
 ) -> Result<()> {
-    let mut tokens = std::mem::take(&mut scratch.tokens);
-    tokens.clear();
-    if piece.iter().all(|&byte| byte == piece[0]) {
-        merge_run(pairs, piece[0], piece.len(), &mut tokens);
-    } else {
-        let mut chunks = [ShortPiece::default(); CHUNKS];
-        let mut merged = [ShortTokens::default(); CHUNKS];
-        for (number, group) in piece.chunks(CHUNKS * SHORT).enumerate() {
-            cancel.check()?;
-            let num_chunks = group.len().div_ceil(SHORT);
-            for (chunk, bytes) in chunks.iter_mut().zip(group.chunks(SHORT)) {
-                *chunk = ShortPiece::new(bytes);
+    let LongScratch { queue, window, tokens } = scratch;
+    let mut form = Form { instructions, pairs, queue };
+    let base = ids.len();
+    let mut joined = Joined::new(ids, base, tokens);
+    let mut chunks = [ShortPiece::default(); CHUNKS];
+    let mut merged = [ShortTokens::default(); CHUNKS];
+    let mut end = 0;
+    while end < piece.len() {
+        cancel.check()?;
+        let mut stretches = [Stretch::default(); CHUNKS];
+        let (mut num_stretches, mut num_chunks) = (0, 0);
+        while num_stretches < CHUNKS && end < piece.len() {
+            let stretch = next_stretch(piece, end);
+            if !stretch.is_run {
+                chunks[num_chunks] = ShortPiece::new(&piece[end..stretch.end]);
+                num_chunks += 1;
             }
-            merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
-            for (chunk, ShortTokens { tokens: chunk_tokens, count }) in
-                merged[..num_chunks].iter().enumerate()
-            {
-                let seam = (number * CHUNKS + chunk) * SHORT;
-                join(instructions, pairs, piece, seam, scratch, &mut tokens, &chunk_tokens[..*count]);
+            end = stretch.end;
+            stretches[num_stretches] = stretch;
+            num_stretches += 1;
+        }
+        merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
+        let mut chunk_tokens = merged.iter();
+        for &Stretch { start, end, is_run } in &stretches[..num_stretches] {
+            if is_run {
+                joined.join_run(&mut form, piece, start, end - start, window);
+            } else if let Some(ShortTokens { tokens, count }) = chunk_tokens.next() {
+                joined.join(&mut form, piece, start, &tokens[..*count], window);
             }
         }
+        // The last two are soon looked at again.
+        joined.write(&form, 2);
     }
-    ids.extend(tokens.iter().map(|&token| I::from_u32(pairs.external(token))));
-    // One odd piece must not cost memory for ever.
-    if tokens.capacity() <= MAX_KEPT {
-        scratch.tokens = tokens;
-    }
+    joined.write(&form, 0);
     Ok(())
 }
 
-/// Append the tokens of a chunk that starts at byte `seam` of the piece. While the two tokens at a seam are not
-/// valid, a window around it is merged again, and widened on the side that is not.
-fn join(
-    instructions: Instructions,
-    pairs: &PairTable,
-    piece: &[u8],
-    seam: usize,
-    scratch: &mut LongScratch,
-    tokens: &mut Vec<u32>,
-    chunk: &[u32],
-) {
-    let stands = |left: Option<u32>, right: Option<u32>| match (left, right) {
-        (Some(left), Some(right)) => valid(pairs, left, right),
-        _ => true,
-    };
-    let available = tokens.len();
-    let (mut num_left, mut num_right) = (1.min(available), 1);
-    if available == 0 || valid(pairs, tokens[tokens.len() - 1], chunk[0]) {
-        tokens.extend_from_slice(chunk);
-        return;
-    }
-    loop {
-        let kept = tokens.len() - num_left;
-        let len = |tokens: &[u32]| tokens.iter().map(|&id| pairs.len_of(id)).sum::<usize>();
-        let bytes = &piece[seam - len(&tokens[kept..])..seam + len(&chunk[..num_right])];
-        scratch.window.clear();
-        merge_window(instructions, pairs, bytes, scratch);
-        let window = &scratch.window;
-        let before = (num_left < available).then(|| tokens[kept - 1]);
-        let left_stands = stands(before, window.first().copied());
-        let right_stands = stands(window.last().copied(), chunk.get(num_right).copied());
-        if left_stands && right_stands {
-            tokens.truncate(kept);
-            tokens.extend_from_slice(window);
-            tokens.extend_from_slice(&chunk[num_right..]);
-            return;
-        }
-        if !left_stands {
-            num_left = (2 * num_left).min(available);
-        }
-        if !right_stands {
-            num_right = (2 * num_right).min(chunk.len());
-        }
-    }
+/// Some bytes of a long piece that are merged alone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    start: usize,
+    end: usize,
+    /// All the same byte; else at most `SHORT` bytes.
+    is_run: bool,
 }
 
-/// Merge some bytes at one go into `scratch.window`.
-fn merge_window(instructions: Instructions, pairs: &PairTable, bytes: &[u8], scratch: &mut LongScratch) {
-    if bytes.len() <= SHORT {
-        let mut tokens = [0; SHORT];
-        let count = merge_short(instructions, pairs, &ShortPiece::new(bytes), &mut tokens);
-        scratch.window.extend_from_slice(&tokens[..count]);
-    } else {
-        queue::merge(pairs, bytes, &mut scratch.queue, &mut scratch.window);
+/// The stretch that starts at `start`: a run as long as it is, or the bytes up to the next run. Runs of 48 bytes and more
+/// are found where they start, shorter ones by luck; both are exact.
+fn next_stretch(piece: &[u8], start: usize) -> Stretch {
+    let rest = &piece[start..];
+    let num_same = run_len(rest);
+    if num_same > 0 {
+        return Stretch { start, end: start + num_same, is_run: true };
+    }
+    let mut len = rest.len().min(SHORT);
+    if let Some(block) = rest[len..].first_chunk::<RUN>()
+        && is_run(block)
+    {
+        // Not 0: then there would be a run at the start.
+        len -= rest[..len].iter().rev().take_while(|&&byte| byte == block[0]).count();
+    }
+    Stretch { start, end: start + len, is_run: false }
+}
+
+/// How the ranked merger mends seams.
+pub(super) struct Form<'a> {
+    pub(super) instructions: Instructions,
+    pub(super) pairs: &'a PairTable,
+    pub(super) queue: &'a mut QueueScratch,
+}
+
+impl Mend for Form<'_> {
+    fn merge(&mut self, bytes: &[u8], tokens: &mut Vec<u32>) {
+        if bytes.len() <= SHORT {
+            let mut merged = [0; SHORT];
+            let count = merge_short(self.instructions, self.pairs, &ShortPiece::new(bytes), &mut merged);
+            tokens.extend_from_slice(&merged[..count]);
+        } else {
+            queue::merge(self.pairs, bytes, self.queue, tokens);
+        }
+    }
+
+    fn merge_run(&mut self, byte: u8, len: usize) -> Option<Run> {
+        Some(merge_run(self.pairs, byte, len))
+    }
+
+    #[inline]
+    fn valid(&mut self, _: &[u8], _: usize, left: u32, right: u32) -> bool {
+        valid(self.pairs, left, right)
+    }
+
+    fn len_of(&self, token: u32) -> usize {
+        self.pairs.len_of(token)
+    }
+
+    fn external(&self, token: u32) -> u32 {
+        self.pairs.external(token)
+    }
+
+    fn internal(&self, id: u32) -> u32 {
+        self.pairs.internal(id)
     }
 }
 
@@ -328,7 +344,7 @@ fn valid(pairs: &PairTable, mut left: u32, mut right: u32) -> bool {
 /// 2 aaaa, tail aa a             (aa a) merges
 /// 2 aaaa, tail aaa              nothing merges any more
 /// ```
-fn merge_run(pairs: &PairTable, byte: u8, len: usize, tokens: &mut Vec<u32>) {
+fn merge_run(pairs: &PairTable, byte: u8, len: usize) -> Run {
     let (mut id, mut count) = (u32::from(byte), len);
     let mut tail: Vec<u32> = Vec::new();
     loop {
@@ -370,16 +386,53 @@ fn merge_run(pairs: &PairTable, byte: u8, len: usize, tokens: &mut Vec<u32>) {
             count += 1;
         }
     }
-    tokens.extend(std::iter::repeat_n(id, count));
-    tokens.extend_from_slice(&tail);
+    Run { token: id, count, tail }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merge::seams::join_ids;
     use crate::merge::{MergeScratch, MergeTable};
     use crate::testing::vocabulary;
+    use crate::vocabulary::Vocabulary;
     use proptest::prelude::*;
+
+    /// Merges of few bytes, so that runs of them double again and again, and products meet other bytes.
+    fn vocabulary_of_runs() -> impl Strategy<Value = Vocabulary> {
+        prop::collection::vec((any::<u32>(), any::<u32>(), any::<bool>()), 1..40).prop_map(|seeds| {
+            let mut tokens: Vec<u32> = b"ab-".map(u32::from).to_vec();
+            let mut pairs = Vec::new();
+            for (left, right, doubled) in seeds {
+                let pick = |seed: u32| tokens[seed as usize % tokens.len()];
+                let pair = (pick(left), if doubled { pick(left) } else { pick(right) });
+                if !pairs.contains(&pair) {
+                    tokens.push(256 + u32::try_from(pairs.len()).unwrap());
+                    pairs.push(pair);
+                }
+            }
+            Vocabulary::from_merges(&pairs).unwrap()
+        })
+    }
+
+    /// Runs of one byte, some of them with a few other bytes around.
+    fn piece_of_runs() -> impl Strategy<Value = Vec<u8>> {
+        let run = (prop::sample::select(&b"ab-"[..]), prop_oneof![1_usize..4, 10_usize..200])
+            .prop_map(|(byte, count)| vec![byte; count]);
+        prop::collection::vec(run, 1..8).prop_map(|runs| runs.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn runs_inside_of_pieces_are_counted_exactly(
+            vocabulary in vocabulary_of_runs(),
+            piece in piece_of_runs(),
+            part_bytes in 1_usize..300,
+        ) {
+            check(&vocabulary, &[piece], part_bytes)?;
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
@@ -396,25 +449,48 @@ mod tests {
                 ],
                 1..8,
             ),
+            part_bytes in 1_usize..80,
         ) {
-            let Some(pairs) = PairTable::new(&vocabulary) else { return Ok(()) };
-            let table = MergeTable::new(&vocabulary);
-            for piece in pieces {
-                let mut expected: Vec<u32> = Vec::new();
-                table.merge_into(&piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
-                for instructions in Instructions::available() {
-                    let mut found: Vec<u32> = Vec::new();
-                    let mut scratch = LongScratch::default();
-                    merge_long(instructions, &pairs, &piece, &mut scratch, &mut found, &Cancel::default()).unwrap();
-                    prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
-                    if piece.len() <= SHORT {
-                        let mut tokens = [0; SHORT];
-                        let count = merge_short(instructions, &pairs, &ShortPiece::new(&piece), &mut tokens);
-                        let found: Vec<u32> = tokens[..count].iter().map(|&token| pairs.external(token)).collect();
-                        prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
-                    }
+            check(&vocabulary, &pieces, part_bytes)?;
+        }
+    }
+
+    /// Long pieces, whole and in parts, and short ones are merged as the general merger does.
+    fn check(
+        vocabulary: &Vocabulary,
+        pieces: &[Vec<u8>],
+        part_bytes: usize,
+    ) -> std::result::Result<(), TestCaseError> {
+        let Some(pairs) = PairTable::new(vocabulary) else { return Ok(()) };
+        let table = MergeTable::new(vocabulary);
+        for piece in pieces {
+            let mut expected: Vec<u32> = Vec::new();
+            table.merge_into(piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
+            for instructions in Instructions::available() {
+                let mut found: Vec<u32> = Vec::new();
+                let mut scratch = LongScratch::default();
+                merge_long(instructions, &pairs, piece, &mut scratch, &mut found, &Cancel::default())
+                    .unwrap();
+                prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
+                // Merged in parts by several workers.
+                let mut joined = vec![u32::MAX];
+                for (number, part) in piece.chunks(part_bytes).enumerate() {
+                    found.clear();
+                    merge_long(instructions, &pairs, part, &mut scratch, &mut found, &Cancel::default())
+                        .unwrap();
+                    let mut form = Form { instructions, pairs: &pairs, queue: &mut QueueScratch::default() };
+                    join_ids(&mut form, piece, number * part_bytes, &mut joined, 1, &found);
+                }
+                prop_assert_eq!(&joined[1..], &expected, "{} joined {:?}", instructions.name(), &piece);
+                if piece.len() <= SHORT {
+                    let mut tokens = [0; SHORT];
+                    let count = merge_short(instructions, &pairs, &ShortPiece::new(piece), &mut tokens);
+                    let found: Vec<u32> =
+                        tokens[..count].iter().map(|&token| pairs.external(token)).collect();
+                    prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
                 }
             }
         }
+        Ok(())
     }
 }

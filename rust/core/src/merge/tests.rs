@@ -134,6 +134,13 @@ proptest! {
         let expected = naive(&table, piece.as_bytes());
         prop_assert_eq!(&queue(&table, piece.as_bytes()), &expected);
         prop_assert_eq!(&windows(&table, piece.as_bytes(), chunk_length), &expected);
+        let mut joined = vec![97];
+        for (number, part) in piece.as_bytes().chunks(chunk_length).enumerate() {
+            let mut form = windows::Form { table: &table, queue: &mut queue::QueueScratch::default() };
+            let part = naive(&table, part);
+            seams::join_ids(&mut form, piece.as_bytes(), number * chunk_length, &mut joined, 1, &part);
+        }
+        prop_assert_eq!(&joined[1..], &expected);
         let mut chosen: Vec<u32> = Vec::new();
         let mut scratch = MergeScratch::default();
         table.merge_into(piece.as_bytes(), &mut scratch, &mut chosen, &Cancel::default()).unwrap();

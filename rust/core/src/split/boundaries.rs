@@ -155,6 +155,11 @@ impl Boundaries {
         Ok(true)
     }
 
+    /// All starts before this byte were given, or the text ends before it.
+    pub(crate) fn num_scanned(&self) -> usize {
+        self.next_block.saturating_sub(1) * BLOCK
+    }
+
     fn restart_as<M: Masks>(
         &mut self,
         instructions: Instructions,

@@ -34,6 +34,17 @@ impl Starts {
         }
     }
 
+    /// Forget all that come after `end`, itself a start; `false` where it is not reached yet.
+    pub(crate) fn end_at(&mut self, end: usize) -> bool {
+        let before = self.as_slice().partition_point(|&start| (start as usize) < end);
+        if before == self.len {
+            return false;
+        }
+        self.len = before;
+        self.push(end);
+        true
+    }
+
     /// Forget all.
     pub(crate) fn clear(&mut self) {
         self.len = 0;

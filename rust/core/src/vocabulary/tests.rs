@@ -133,6 +133,28 @@ fn added_tokens_get_the_ids_that_tokenizers_gives_them() {
 }
 
 #[test]
+fn the_head_is_the_file_without_vocabulary_and_merges() {
+    let mut expected = small();
+    let (vocabulary, head) = Vocabulary::from_json_with_head(&expected.to_string()).unwrap();
+    let model = expected["model"].as_object_mut().unwrap();
+    for key in ["vocab", "merges"] {
+        model.remove(key);
+    }
+    assert_eq!(serde_json::from_str::<Value>(&head).unwrap(), expected);
+    assert_eq!((vocabulary.num_model_tokens(), vocabulary.num_tokens()), (258, 258));
+    assert!(vocabulary.is_reachable(257) && vocabulary.is_reachable(0) && !vocabulary.is_reachable(258));
+    assert_eq!((vocabulary.token_id("abc"), vocabulary.token(32).as_deref()), (Some(257), Some("Ġ")));
+}
+
+#[test]
+fn escapes_in_tokens_are_read() {
+    let text = small().to_string().replace("\"ab\"", "\"\\u0061b\"");
+    assert_eq!(Vocabulary::from_json(&text).unwrap().merges(), load(&small()).unwrap().merges());
+    let twice = small().to_string().replace("\"abc\":257", "\"abc\":257,\"\\u0061bc\":300");
+    assert!(matches!(Vocabulary::from_json(&twice), Err(Error::UnsupportedTokenizer { .. })), "{twice}");
+}
+
+#[test]
 fn what_is_not_covered_says_why() {
     let template = |single: Value| json!({"type": "TemplateProcessing", "single": single, "pair": []});
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
@@ -174,6 +196,10 @@ fn what_is_not_covered_says_why() {
         let reason = unsupported_reason(&with(pointer, value));
         assert!(reason.contains(part), "{pointer}: {reason}");
     }
+    let mut file = with("/model/vocab/abcd", json!(259));
+    file["added_tokens"] = json!([{"content": "<x>", "special": true}]);
+    let reason = unsupported_reason(&file);
+    assert!(reason.contains("\"<x>\" gets the id 259, which another token has"), "{reason}");
     let mut file = small();
     file["model"]["vocab"].as_object_mut().unwrap().remove("Ċ");
     let reason = unsupported_reason(&file);
