@@ -1,131 +1,227 @@
-"""How fast a tokenizer is measured, beside how fast it encodes: MB/s of text, interleaved, medians.
+"""Measuring a tokenizer beside encoding with it: `python benches/measuring_speed.py [--quick] …`.
 
-    python benches/measuring_speed.py --megabytes 20 --rounds 5 --threads 1 2
+    a sample: counts as the plain twin's? ──► interleaved rounds ──► medians of shares ──► table, JSON
 
-A measurement counts as one encoding, each noise and a reference as one more. The last column is the speed of
-measuring times the encodings, over the speed of encoding: at least 0.5 is the aim on the own engine without
-noise. Every pass has newly made strings and a newly loaded tokenizer; before anything is timed, the tokens
-that are measured are compared with those of `encode_batch`. `--road tokenizers` takes the road through the
-installed `tokenizers`.
+A measurement counts as one encoding, each noise and each further tokenizer as one more. The share is the
+time of so many encodings over the time of measuring, in the same round: at least 0.5 is the target on the
+own engine, at 1 and 2 threads; the road through the installed `tokenizers` is reported. Every pass has newly
+made strings and newly loaded tokenizers; the further one has the same vocabulary, so that it is one encoding
+more and nothing else. Shares by CPU time stand beside those by wall time.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.metadata
 import json
 import os
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from corpus import MEGABYTE, read_corpus
 from gristmill.metrics import NOISES, NoiseOptions, TokenizerMeter
 from gristmill.tokenizer import Tokenizer
+from options import Options, parse
+from report import header, run_part
 from vocabularies import vocabulary_file
 
 BATCH = 1000
+# What is enough for a share; the whole part stays under 90 seconds.
+MOST_MEGABYTES = 16
+# Of the road through `tokenizers`, which is as slow as that package.
+SLOW_MEGABYTES = 0.2
+SLOW_ROUNDS = 2
+# The plain twin compares every word with every token.
+SAMPLE_DOCUMENTS, SAMPLE_CHARACTERS = 40, 400
+
+# What is timed, with the encodings that it counts as.
+PASSES: dict[str, int] = {
+    "encode": 1,
+    "measure": 1,
+    "measure, four noises": 1 + len(NOISES),
+    "measure, a further tokenizer": 2,
+}
 
 
-def main() -> None:
-    """Time encoding and measuring, and print a table or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--megabytes", type=float, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--tokenizer", default="gpt2", help="gpt2 or trained-N, as in packing_speed.py")
-    parser.add_argument("--road", choices=("gristmill", "tokenizers"), default="gristmill")
-    parser.add_argument(
-        "--installed", action="store_true", help="text of the installed packages: nothing is downloaded"
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def measure(options: Options) -> dict[str, Any]:
+    """Measure every kind of text and number of threads, on both roads."""
+    vocabulary = options.vocabularies[0] if options.vocabularies else "gpt2"
+    cells = []
+    for kind in options.kinds:
+        place = vocabulary_file(vocabulary, kind, installed=options.quick)
+        megabytes = min(options.megabytes, MOST_MEGABYTES)
+        corpus = read_corpus(kind, megabytes=megabytes, installed=options.quick)
+        documents = list(corpus.documents)
+        for road, texts, rounds in (
+            ("gristmill", documents, options.rounds),
+            ("tokenizers", first_megabytes(documents, SLOW_MEGABYTES), min(SLOW_ROUNDS, options.rounds)),
+        ):
+            tokenizer_json = json_for(road, place)
+            check(tokenizer_json, texts)
+            print(
+                f"{kind}, {road}: the counts of {SAMPLE_DOCUMENTS} documents equal the plain twin's",
+                flush=True,
+            )
+            about = {
+                "kind": kind,
+                "vocabulary": vocabulary,
+                "road": road,
+                "rounds": rounds,
+                "bytes": sum(len(text.encode()) for text in texts),
+                "documents": len(texts),
+                "sha256": corpus.sha256,
+            }
+            cells += [
+                about | {"threads": threads, "passes": time_passes(tokenizer_json, texts, threads, rounds)}
+                for threads in options.threads
+            ]
+    versions = {package: importlib.metadata.version(package) for package in ("gristmill", "tokenizers")}
+    return header("measuring", versions) | {"rounds": options.rounds, "cells": cells}
 
-    place = vocabulary_file(options.tokenizer, "python", installed=options.installed)
+
+def json_for(road: str, place: Path) -> str:
+    """Give a `tokenizer.json` that is encoded on a road."""
     content = json.loads(place.read_text(encoding="utf-8"))
-    if options.road == "tokenizers":
+    if road == "tokenizers":
         # Changes nothing, and is not what the own engine covers.
         content["normalizer"] = {"type": "Sequence", "normalizers": []}
     tokenizer_json = json.dumps(content)
-    documents = list(
-        read_corpus("python", megabytes=options.megabytes, installed=options.installed).documents
-    )
-    size = sum(len(text.encode()) for text in documents)
-    check(tokenizer_json, documents)
-
-    rows = []
-    cores = sorted(os.sched_getaffinity(0))
-    for threads in options.threads:
-        os.environ["RAYON_NUM_THREADS"] = str(threads)
-        os.sched_setaffinity(0, cores[:threads])
-        passes: dict[str, tuple[int, Callable[[Tokenizer, list[str]], None]]] = {
-            "encode_batch": (1, lambda tokenizer, texts, n=threads: encode(tokenizer, texts, n)),  # type: ignore[misc]
-            "measure": (1, lambda tokenizer, texts, n=threads: measure(tokenizer, texts, n, ())),  # type: ignore[misc]
-            "measure, four noises": (
-                1 + len(NOISES),
-                lambda tokenizer, texts, n=threads: measure(tokenizer, texts, n, NOISES),  # type: ignore[misc]
-            ),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in passes}
-        for _ in range(options.rounds):
-            for name, (_, work) in passes.items():
-                tokenizer = Tokenizer.from_str(tokenizer_json)
-                texts = [text.encode().decode() for text in documents]
-                started = time.perf_counter()
-                work(tokenizer, texts)
-                seconds[name].append(time.perf_counter() - started)
-        for name, (encodings, _) in passes.items():
-            ratios = [
-                encodings * base / own
-                for base, own in zip(seconds["encode_batch"], seconds[name], strict=True)
-            ]
-            rows.append(
-                {
-                    "road": str(Tokenizer.from_str(tokenizer_json).engine),
-                    "threads": threads,
-                    "pass": name,
-                    "encodings": encodings,
-                    "megabytes_per_second": size / MEGABYTE / statistics.median(seconds[name]),
-                    "encodings_to_encoding": statistics.median(ratios),
-                    "seconds": seconds[name],
-                }
-            )
-    if options.json:
-        print(json.dumps({"megabytes": size / MEGABYTE, "tokenizer": options.tokenizer, "cells": rows}))
-        return
-    print(f"{len(documents):,} documents, {size / MEGABYTE:.1f} MB, tokenizer {options.tokenizer}")
-    print("| road | threads | pass | MB/s | encodings | of the speed of encoding |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row['road']} | {row['threads']} | {row['pass']} | {row['megabytes_per_second']:.1f} "
-            f"| {row['encodings']} | {row['encodings_to_encoding']:.2f} |"
-        )
+    taken = Tokenizer.from_str(tokenizer_json)
+    if (taken.native is not None) != (road == "gristmill"):
+        raise SystemExit(f"the tokenizer is encoded by {taken.engine} (expected {road})")
+    return tokenizer_json
 
 
-def encode(tokenizer: Tokenizer, texts: list[str], num_threads: int) -> None:
-    """Encode batch by batch."""
-    for begin in range(0, len(texts), BATCH):
-        tokenizer.encode_batch(texts[begin : begin + BATCH], num_threads=num_threads)
+def first_megabytes(documents: Sequence[str], megabytes: float) -> list[str]:
+    """Give the first documents, up to that size, and at least one."""
+    texts, size = [], 0
+    for text in documents:
+        size += len(text.encode())
+        if texts and size > megabytes * MEGABYTE:
+            break
+        texts.append(text)
+    return texts
 
 
-def measure(tokenizer: Tokenizer, texts: list[str], num_threads: int, noises: tuple[str, ...]) -> None:
-    """Count batch by batch."""
-    meter = TokenizerMeter(tokenizer, noise=NoiseOptions(noises=noises))
-    for begin in range(0, len(texts), BATCH):
-        meter.add(texts[begin : begin + BATCH], num_threads=num_threads)
+def check(tokenizer_json: str, documents: Sequence[str]) -> None:
+    """Compare what is counted with the slow plain twin of the tests, and with what is encoded.
 
-
-def check(tokenizer_json: str, documents: list[str]) -> None:
-    """Compare what is measured with what is encoded, before anything is timed."""
+    Raises SystemExit with the first count that differs.
+    """
     tokenizer = Tokenizer.from_str(tokenizer_json)
+    sample = [text[:SAMPLE_CHARACTERS] for text in documents[:SAMPLE_DOCUMENTS]]
+    rate = 1 << 30
+    noise = NoiseOptions(noises=NOISES, rate=rate / 2**32, seed=1)
+    meter = TokenizerMeter(tokenizer, noise=noise, reference=tokenizer)
+    meter.add(sample)
+    plain = plain_twin()(tokenizer_json, True, NOISES, rate, 1)
+    for text in sample:
+        plain.add(text)
+    expected = plain.totals
+    expected["reference_tokens"] = expected["tokens"]
+    for name, found in meter.totals.items():
+        if found != expected[name]:
+            raise SystemExit(
+                f"{name} is {found} (expected the plain twin's {expected[name]}); nothing is timed"
+            )
+    if {i: int(n) for i, n in enumerate(meter.token_counts) if n} != dict(plain.counts):
+        raise SystemExit("the counts of tokens are not the plain twin's; nothing is timed")
     meter = TokenizerMeter(tokenizer)
     meter.add(documents)
-    ids = tokenizer.encode_batch(documents).ids
-    if meter.totals["tokens"] != len(ids) or meter.totals["bytes"] != sum(len(t.encode()) for t in documents):
+    num_ids = len(tokenizer.encode_batch(documents).ids)
+    if meter.totals["tokens"] != num_ids:
         raise SystemExit(
-            f"measured {meter.totals['tokens']} tokens (expected the {len(ids)} that are encoded)"
+            f"measured {meter.totals['tokens']} tokens (expected the {num_ids} that are encoded)"
         )
+
+
+def plain_twin() -> Callable[..., Any]:
+    """Give the class `Plain` of the tests, which lie beside the benches."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    try:
+        from tests.plain_metrics import Plain
+    finally:
+        del sys.path[0]
+    return Plain
+
+
+def time_passes(
+    tokenizer_json: str, documents: Sequence[str], threads: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Time every pass in every round; the first one is what the others are compared with."""
+    seconds: dict[str, list[float]] = {name: [] for name in PASSES}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in PASSES}
+    with pinned(threads):
+        for number in range(rounds):
+            names = list(PASSES)
+            start = number % len(names)
+            for name in names[start:] + names[:start]:
+                tokenizer, further = (Tokenizer.from_str(tokenizer_json) for _ in range(2))
+                for each in (tokenizer, further):
+                    each.encode_batch(["word"])
+                texts = [text.encode().decode() for text in documents]
+                started, started_cpu = time.perf_counter(), time.process_time()
+                run_pass(name, tokenizer, further, texts, threads)
+                seconds[name].append(time.perf_counter() - started)
+                cpu_seconds[name].append(time.process_time() - started_cpu)
+    size = sum(len(text.encode()) for text in documents)
+
+    def share(times: dict[str, list[float]], name: str) -> float:
+        pairs = zip(times["encode"], times[name], strict=True)
+        return statistics.median(PASSES[name] * base / own for base, own in pairs)
+
+    return [
+        {
+            "pass": name,
+            "encodings": encodings,
+            "megabytes_per_second": size / MEGABYTE / statistics.median(seconds[name]),
+            "share_of_encoding": share(seconds, name),
+            "share_in_cpu_seconds": share(cpu_seconds, name),
+            "all_seconds": seconds[name],
+            "all_cpu_seconds": cpu_seconds[name],
+        }
+        for name, encodings in PASSES.items()
+    ]
+
+
+def run_pass(name: str, tokenizer: Tokenizer, further: Tokenizer, texts: list[str], threads: int) -> None:
+    """Run one pass, batch by batch."""
+    if name == "encode":
+        for begin in range(0, len(texts), BATCH):
+            tokenizer.encode_batch(texts[begin : begin + BATCH], num_threads=threads)
+        return
+    noises = NOISES if name == "measure, four noises" else ()
+    reference = further if name == "measure, a further tokenizer" else None
+    meter = TokenizerMeter(tokenizer, noise=NoiseOptions(noises=noises), reference=reference)
+    for begin in range(0, len(texts), BATCH):
+        meter.add(texts[begin : begin + BATCH], num_threads=threads)
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Run on so many cores, and let `tokenizers` start so many threads."""
+    cores = os.sched_getaffinity(0)
+    before = os.environ.get("RAYON_NUM_THREADS")
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
+    os.sched_setaffinity(0, sorted(cores)[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        if before is None:
+            del os.environ["RAYON_NUM_THREADS"]
+        else:
+            os.environ["RAYON_NUM_THREADS"] = before
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run this part alone."""
+    return run_part("measuring", measure, parse(arguments, __doc__))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,7 @@ from pathlib import Path
 from corpus import KINDS
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("exact", "cells", "worst", "small", "training", "packing")
+PARTS = ("exact", "cells", "worst", "small", "training", "measuring", "packing")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     worst      one huge document of one kind of character; ever-new words
     small      encode of one short text, creating a tokenizer, importing
     training   training a tokenizer
+    measuring  measuring a tokenizer, beside encoding
     packing    packing ids that are ready, and best-fit
 
 Equality of ids is checked before anything is timed: `exact` runs first in any case, once a run, and each part
@@ -29,6 +30,7 @@ MODULES = {
     "worst": "worst_cases",
     "small": "small_calls",
     "training": "training_speed",
+    "measuring": "measuring_speed",
     "packing": "packing_alone",
 }
 

@@ -146,7 +146,9 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(cell.get(name) for name in ("kind", "vocabulary", "threads", "output", "peer", "vocab_size"))
+    return tuple(
+        cell.get(name) for name in ("kind", "vocabulary", "threads", "output", "peer", "vocab_size", "road")
+    )
 
 
 def put_into_readme(folder: Path) -> None:

@@ -239,6 +239,30 @@ def training_table(report: Report) -> str:
 TABLES["training"] = training_table
 
 
+def measuring_table(report: Report) -> str:
+    """Every pass as a share of the encodings that it counts as."""
+    texts = [
+        "| text | road | threads | pass | MB/s | encodings | share of encoding | by CPU time |",
+        "|---" * 8 + "|",
+    ]
+    counted = []
+    for cell in report["cells"]:
+        where = f"{cell['kind']}, {cell['bytes'] / 1e6:.1f} MB | {cell['road']} | {cell['threads']}"
+        for row in cell["passes"]:
+            if cell["road"] == "gristmill" and row["pass"] != "encode":
+                counted.append(row["share_of_encoding"])
+            texts.append(
+                f"| {where} | {row['pass']} | {row['megabytes_per_second']:.1f} | {row['encodings']} "
+                f"| {row['share_of_encoding']:.2f} | {row['share_in_cpu_seconds']:.2f} |"
+            )
+    if counted:
+        texts.append(f"\nSmallest share on the own engine: **{min(counted):.2f}** (the target is 0.5).")
+    return "\n".join(texts)
+
+
+TABLES["measuring"] = measuring_table
+
+
 def packing_table(report: Report) -> str:
     """Gigabytes a second beside memcpy, then best fit with its waste."""
     texts = []

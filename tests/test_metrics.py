@@ -8,6 +8,7 @@ import json
 import keyword
 import math
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ from gristmill.vocabulary_report import completions, unreachable_tokens
 
 ROADS = ("tiny_tokenizer", "split_bpe_tokenizer", "word_piece_tokenizer", "unigram_tokenizer")
 SPACE_OR_NOT = st.sampled_from([*plain_metrics.SPACES, "\x1c", "\x1f", "\u180e", "\u200b", "\ufeff"])
-# What others have published of GPT-2's tokenizer, by text; the sources are in docs/metrics.md.
+# What others have published of GPT-2's tokenizer, by text (and what the notebook printed that this project
+# began with); the sources are in docs/metrics.md.
 ADD_NUMBERS = '''def add_numbers(a, b):
     """Add the two numbers `a` and `b`."""
     return a + b'''
@@ -592,6 +594,17 @@ def test_bad_documents(road: str, request: pytest.FixtureRequest) -> None:
     assert estimate_chars_per_token(tokenizer, [None, "aa"], on_bad="skip") > 0
     with pytest.raises(BadDocumentError):
         estimate_chars_per_token(tokenizer, [None, "aa"])
+
+
+def test_many_bad_rows_cost_no_more_than_each_of_them(tiny_tokenizer: Tokenizer) -> None:
+    rows = [None] * 500_000 + ["a long enough document " * 50]
+    meter = TokenizerMeter(tiny_tokenizer)
+    started = time.process_time()
+    meter.add(rows, on_bad="skip")
+    # Each row looked for among all the bad ones took most of a minute.
+    assert time.process_time() - started < 5
+    assert meter.num_skipped == 500_000
+    assert [row for row, _, _ in meter.counters.outliers[0]] == [500_000]
 
 
 @pytest.mark.parametrize("documents", [[], iter(()), [[]]])

@@ -18,7 +18,10 @@ def _byte_characters() -> tuple[str, ...]:
 
 # The character of each byte, by byte.
 BYTE_CHARACTERS = _byte_characters()
-_BYTE_OF = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+# To Latin-1, where a byte is its own character. It lacks the one for what is not in the alphabet.
+_TO_LATIN_1 = dict.fromkeys(range(0x100), "\uffff") | {
+    ord(character): chr(byte) for byte, character in enumerate(BYTE_CHARACTERS)
+}
 
 
 def bytes_of_token(token: str) -> bytes:
@@ -32,8 +35,8 @@ def bytes_of_token(token: str) -> bytes:
         (b' def', b'<a b>')
     """
     try:
-        return bytes([_BYTE_OF[character] for character in token])
-    except KeyError:
+        return token.translate(_TO_LATIN_1).encode("latin-1")
+    except UnicodeEncodeError:
         return token.encode("utf-8")
 
 

@@ -115,11 +115,11 @@ class TokenizerMeter:
         self.num_rows = 0
         self._first_row = check_count("first_row", first_row, 0)
         self._row_names: dict[int, str] = {}
-        vocabulary = tokenizer.get_vocab()
+        fallback_ids = map(tokenizer.token_to_id, byte_fallback_tokens(tokenizer))
         self._counters = _native.MetricCounters(
             tokenizer.max_token_id + 1,
             tokenizer.unk_token_id,
-            [vocabulary[token] for token in byte_fallback_tokens(tokenizer)],
+            [token_id for token_id in fallback_ids if token_id is not None],
             list(self.noise.noises),
             round(self.noise.rate * (1 << 32)),
             self.noise.seed,

@@ -9,6 +9,7 @@ import keyword
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -36,17 +37,25 @@ def token_bytes(tokenizer: Tokenizer) -> dict[str, bytes]:
     For a byte-level vocabulary these are the bytes that are spelt, for `<0xNN>` of a model with byte fallback
     that byte, for every other token its text as UTF-8.
     """
-    content = tokenizer.parsed_json()
+    return _token_bytes(tokenizer, tokenizer.parsed_json())
+
+
+def _token_bytes(tokenizer: Tokenizer, content: dict[str, Any]) -> dict[str, bytes]:
     added = {entry["content"] for entry in files.added_tokens(content)}
-    spelt_in_bytes = (content.get("decoder") or {}).get("type") == "ByteLevel"
+    spelt_in_bytes = _is_spelt_in_bytes(content)
     fallback = byte_fallback_tokens(tokenizer)
+    special = frozenset(tokenizer.special_tokens)
 
     def spelt(token: str) -> bytes:
         if token in fallback:
             return bytes([fallback[token]])
         return bytes_of_token(token) if spelt_in_bytes and token not in added else token.encode()
 
-    return {token: spelt(token) for token in tokenizer.get_vocab() if token not in tokenizer.special_tokens}
+    return {token: spelt(token) for token in tokenizer.get_vocab() if token not in special}
+
+
+def _is_spelt_in_bytes(content: dict[str, Any]) -> bool:
+    return bool((content.get("decoder") or {}).get("type") == "ByteLevel")
 
 
 def byte_fallback_tokens(tokenizer: Tokenizer) -> dict[str, int]:
@@ -59,7 +68,7 @@ def byte_fallback_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     return known
 
 
-# Seconds for large vocabularies, and asked for again for each corpus.
+# Tenths of a second for large vocabularies, and asked for again for each corpus.
 @lru_cache(maxsize=16)
 def unreachable_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return the tokens that no tried text is encoded to, by id; `UNREACHABLE_RULE` says what is tried.
@@ -69,8 +78,9 @@ def unreachable_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
         ('À', 'Á')
     """
     vocabulary = tokenizer.get_vocab()
-    spelt = token_bytes(tokenizer)
-    own_text = _own_texts(tokenizer)
+    content = tokenizer.parsed_json()
+    spelt = _token_bytes(tokenizer, content)
+    own_text = _own_texts(tokenizer, content)
     left = sorted(spelt, key=vocabulary.__getitem__)
     # Few texts first: most tokens are reached by the first one.
     for first, last in ((0, 1), (1, _FIRST_COMPLETIONS), (_FIRST_COMPLETIONS, MAX_COMPLETIONS)):
@@ -92,11 +102,10 @@ def unreachable_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
     return tuple(left)
 
 
-def _own_texts(tokenizer: Tokenizer) -> Callable[[str, bytes], Iterator[str]]:
-    content = tokenizer.parsed_json()
+def _own_texts(tokenizer: Tokenizer, content: dict[str, Any]) -> Callable[[str, bytes], Iterator[str]]:
     model = content["model"]
     added = {entry["content"] for entry in files.added_tokens(content)}
-    spelt_in_bytes = (content.get("decoder") or {}).get("type") == "ByteLevel"
+    spelt_in_bytes = _is_spelt_in_bytes(content)
     fallback = byte_fallback_tokens(tokenizer)
     prefix = model.get("continuing_subword_prefix") or ""
 
@@ -124,6 +133,14 @@ def completions(data: bytes) -> Iterator[str]:
         >>> list(completions(b"ab")), next(completions(b"\\xa9"))
         (['ab'], '©')
     """
+    # Of nearly all tokens there is no more to say.
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        yield text
+        return
     start = 0
     while start < len(data) and data[start] & 0xC0 == 0x80:
         start += 1

@@ -39,6 +39,7 @@ use std::sync::Mutex;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::id::TokenId;
+use crate::instructions::Instructions;
 use crate::parallel::{self, Interrupted};
 use crate::unicode::{Class, ClassTable};
 
@@ -210,9 +211,7 @@ impl MetricCounters {
             num_threads,
             interrupted,
             || OwnDocuments::<I>::new(encoder, &self.options, &self.type_samples, num_threads),
-            |documents, range, cancel| {
-                texts[range].iter().map(|text| documents.measure(text, cancel)).collect::<Result<Vec<_>>>()
-            },
+            |documents, range, cancel| documents.measure(&texts[range], cancel),
             |documents| {
                 let counted = documents.finish(encoder);
                 sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner).merge(counted);
@@ -326,7 +325,7 @@ pub fn noised_text(source: NoiseSource, text: &str, classes: &ClassTable) -> Res
         return Err(Error::UnicodeRestNeeded { code_point });
     }
     let mut noised = Noised::default();
-    source.apply(text, document_hash(text.as_bytes()), classes, &mut noised);
+    source.apply(Instructions::PORTABLE, text, document_hash(text.as_bytes()), classes, &mut noised);
     Ok(noised.text)
 }
 

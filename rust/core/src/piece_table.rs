@@ -638,8 +638,8 @@ mod tests {
                 for bounds in starts.windows(2) {
                     let mut bytes = text[bounds[0] as usize..bounds[1] as usize].iter().peekable();
                     while let Some(&byte) = bytes.next() {
-                        let merges = byte == b'a' && bytes.next_if_eq(&&b'b').is_some();
-                        expected.push(if merges { 256 } else { u32::from(byte) });
+                        let is_pair = byte == b'a' && bytes.next_if_eq(&&b'b').is_some();
+                        expected.push(if is_pair { 256 } else { u32::from(byte) });
                     }
                 }
                 let (mut narrow_ids, mut wide_ids) = (Vec::new(), Vec::new());

@@ -85,8 +85,9 @@ impl MetricCounters {
             let objects = texts::objects(texts)?;
             let texts = texts::read_or_refuse(&objects, skip_bad)?;
             let encoder = &encoder.get().core;
-            let is_bad = |index: &usize| texts.bad.iter().any(|(bad, _)| bad == index);
-            let good = (0..objects.len()).filter(|index| texts.bad.is_empty() || !is_bad(index));
+            // Bad ones ascend, so that one walk leaves them out.
+            let mut bad = texts.bad.iter().map(|&(index, _)| index).peekable();
+            let good = (0..objects.len()).filter(|index| bad.next_if_eq(index).is_none());
             let rows = rows.unwrap_or_else(|| good.map(|index| first_row + index as u64).collect());
             let facts = facts(&rows, reference_tokens, parallel_tokens)?;
             // Taken out while it works, so that no other thread meets a borrowed object; what one adds meanwhile is

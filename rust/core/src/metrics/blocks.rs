@@ -21,40 +21,122 @@
 #![allow(clippy::inline_always)]
 
 use super::columns::{CODE_LINES, LINES, Row, WordColumns};
-use super::masks::{AsciiKinds, BLOCK, ascii_kinds};
+use super::masks::{self, AsciiKinds, BLOCK};
 use super::words::{WordRule, is_letter, is_mark};
 use crate::instructions::{Instructions, Level};
+use crate::split::boundaries::SEGMENT;
+use crate::split::starts::Starts;
 use crate::unicode::{Class, ClassTable, decode};
 
 /// Where the tokens of a text start: bit i of element n stands for byte `64 * n + i`.
 #[derive(Debug, Default)]
-pub(crate) struct TokenStarts(Vec<u64>);
+pub(crate) struct TokenStarts {
+    masks: Vec<u64>,
+    /// The end of the tokens so far.
+    end: usize,
+}
 
 impl TokenStarts {
-    /// Of tokens that tile a text of `num_bytes` bytes, by their lengths in bytes.
+    /// Of no tokens yet, in a text of `num_bytes` bytes.
+    pub(crate) fn clear(&mut self, num_bytes: usize) {
+        self.masks.clear();
+        self.masks.resize(num_bytes / BLOCK + 1, 0);
+        self.end = 0;
+    }
+
+    /// Add tokens, which tile the text, by their lengths in bytes.
     #[inline]
-    pub(crate) fn set(&mut self, num_bytes: usize, lengths: impl Iterator<Item = usize>) {
-        self.0.clear();
-        self.0.resize(num_bytes / BLOCK + 1, 0);
-        let (mut block, mut mask, mut place) = (0, 0, 0);
-        for length in lengths {
-            if place / BLOCK != block {
-                self.0[block] = mask;
-                (block, mask) = (place / BLOCK, 0);
+    pub(crate) fn extend(&mut self, mut lengths: impl Iterator<Item = usize>) {
+        let first = self.end / BLOCK;
+        let mut place = self.end % BLOCK;
+        for (number, block) in self.masks[first..].iter_mut().enumerate() {
+            let mut mask = *block;
+            while place < BLOCK {
+                let Some(length) = lengths.next() else {
+                    *block = mask;
+                    self.end = (first + number) * BLOCK + place;
+                    return;
+                };
+                mask |= 1 << place;
+                place += length;
             }
-            mask |= 1 << (place % BLOCK);
-            place += length;
+            *block = mask;
+            place -= BLOCK;
         }
-        self.0[block] = mask;
+    }
+}
+
+impl TokenStarts {
+    /// How many tokens start before each of some places, which ascend.
+    pub(crate) fn num_before(
+        &self,
+        instructions: Instructions,
+        places: impl Iterator<Item = usize>,
+        numbers: &mut Vec<usize>,
+    ) {
+        numbers.clear();
+        match instructions.level() {
+            Level::Portable => self.num_before_any(places, numbers),
+            // SAFETY: a level exists only where the machine has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512 => unsafe { self.num_before_by_bit_instructions(places, numbers) },
+        }
+    }
+
+    #[inline(always)]
+    fn num_before_any(&self, places: impl Iterator<Item = usize>, numbers: &mut Vec<usize>) {
+        let (mut num_blocks, mut num_tokens) = (0, 0);
+        for place in places {
+            let block = place / BLOCK;
+            while num_blocks < block {
+                num_tokens += self.masks[num_blocks].count_ones() as usize;
+                num_blocks += 1;
+            }
+            let before = self.masks[block] & ((1 << (place % BLOCK)) - 1);
+            numbers.push(num_tokens + before.count_ones() as usize);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn num_before_by_bit_instructions(&self, places: impl Iterator<Item = usize>, numbers: &mut Vec<usize>) {
+        self.num_before_any(places, numbers);
     }
 }
 
 /// What of a document is to be found.
 pub(crate) trait Words {
-    /// Whether a rule is counted.
-    fn counts(rule: WordRule) -> bool;
-    /// Meet a word.
-    fn meet(&mut self, rule: WordRule, start: usize, end: usize);
+    /// Whether all rules are counted, or `Whitespace` alone.
+    const ALL_RULES: bool;
+    /// Whether the words of a rule are wanted themselves.
+    fn wants(rule: WordRule) -> bool;
+    /// Meet the words `text[base + begin..base + end]`, by their edges: begin, end, begin, end, ...
+    fn meet(&mut self, rule: WordRule, base: usize, edges: &[u32]);
+    /// Meet a word that lies in several segments.
+    fn meet_one(&mut self, rule: WordRule, start: usize, end: usize);
+}
+
+/// Blocks whose edges are made positions at once.
+const BLOCKS: usize = SEGMENT / BLOCK;
+
+/// The edges of words in the blocks of a segment, by rule.
+type EdgeMasks = [[u64; BLOCKS]; WordRule::ALL.len()];
+
+/// What is carried from block to block.
+#[derive(Debug, Default)]
+struct States {
+    rules: [RuleState; WordRule::ALL.len()],
+    names: NameState,
+    lines: LineState,
+}
+
+/// What tells identifiers from runs that begin with a number or a mark.
+#[derive(Debug, Default)]
+struct NameState {
+    /// 1 where such a run goes on.
+    number_run: u64,
+    /// 1 where the last byte may be one of an identifier.
+    name_before: u64,
 }
 
 /// The state of one rule between two blocks.
@@ -66,114 +148,150 @@ struct RuleState {
     whole: u64,
     /// 1 where the last byte belongs to a gap in which a token has started.
     pending: u64,
-    word_start: usize,
 }
 
-/// Count words and lines of `text` into `row`, and tell `words` each of them.
+/// Count words and lines of `text` into `row`, and tell `words` each of those that it wants; `edges` is working memory.
 pub(crate) fn count_blocks<W: Words>(
     instructions: Instructions,
     text: &str,
     starts: &TokenStarts,
     classes: &ClassTable,
-    row: &mut Row,
-    words: &mut W,
-) {
-    match instructions.level() {
-        Level::Portable => count_any(instructions, text, starts, classes, row, words),
-        // SAFETY: a level exists only where the machine has its instructions, those that AVX2 came with included.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => unsafe {
-            count_with_bit_instructions(instructions, text, starts, classes, row, words);
-        },
-    }
-}
-
-/// `count_any`, compiled for machines that count and find bits by one instruction.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn count_with_bit_instructions<W: Words>(
-    instructions: Instructions,
-    text: &str,
-    starts: &TokenStarts,
-    classes: &ClassTable,
-    row: &mut Row,
-    words: &mut W,
-) {
-    count_any(instructions, text, starts, classes, row, words);
-}
-
-#[inline(always)]
-fn count_any<W: Words>(
-    instructions: Instructions,
-    text: &str,
-    starts: &TokenStarts,
-    classes: &ClassTable,
+    edges: &mut Starts,
     row: &mut Row,
     words: &mut W,
 ) {
     let bytes = text.as_bytes();
-    let mut states = [RuleState::default(); WordRule::ALL.len()];
-    let mut lines = LineState { at_start: 1, ..LineState::default() };
-    // 1 where a run that begins with a number or a mark goes on: no identifier.
-    let mut number_run = 0;
-    let mut name_before = 0;
-    for (number, tokens) in starts.0.iter().enumerate() {
-        let start = number * BLOCK;
-        let rest = &bytes[start..];
-        if rest.is_empty() {
-            break;
-        }
-        let mut padded = [0; BLOCK];
-        let (block, inside) = if let Some(block) = rest.first_chunk::<BLOCK>() {
-            (block, u64::MAX)
-        } else {
-            padded[..rest.len()].copy_from_slice(rest);
-            (&padded, (1 << rest.len()) - 1)
-        };
-        let ascii = ascii_kinds(instructions, block);
-        let mut kinds = Kinds::of(ascii);
-        if ascii.long != 0 {
-            kinds.add_long(ascii.long, bytes, start, classes);
-        }
-        lines.count(ascii.line_feed, kinds.white, inside, row);
-        let mut count = |rule, word| {
-            if W::counts(rule) {
-                states[rule as usize].count(rule, word, *tokens, inside, start, row, words);
+    let mut states = States { lines: LineState { at_start: 1, indented: 0 }, ..States::default() };
+    let mut masks: EdgeMasks = [[0; BLOCKS]; WordRule::ALL.len()];
+    // Where the word began that the last segment left open.
+    let mut open: [Option<usize>; WordRule::ALL.len()] = [None; WordRule::ALL.len()];
+    for (base, tokens) in (0..bytes.len()).step_by(SEGMENT).zip(starts.masks.chunks(BLOCKS)) {
+        let tokens = &tokens[..(bytes.len() - base).div_ceil(BLOCK).min(BLOCKS)];
+        let segment = Segment { bytes, base, tokens, classes };
+        segment.count::<W>(instructions, &mut states, row, &mut masks);
+        for rule in WordRule::ALL.into_iter().filter(|&rule| W::wants(rule)) {
+            edges.clear();
+            edges.append(instructions, &masks[rule as usize][..tokens.len()], 0);
+            let mut places = edges.as_slice();
+            let open = &mut open[rule as usize];
+            if let (Some(start), Some((&end, rest))) = (*open, places.split_first()) {
+                words.meet_one(rule, start, base + end as usize);
+                (*open, places) = (None, rest);
             }
-        };
-        count(WordRule::Whitespace, !kinds.white & inside);
-        if W::counts(WordRule::Identifiers) {
-            let name = kinds.letter | kinds.number_or_mark | ascii.underscore;
-            let first = name & !(name << 1 | name_before);
-            let (sum, carry) = add(name, first & kinds.number_or_mark, number_run);
-            number_run = carry;
-            name_before = name >> 63;
-            count(WordRule::Identifiers, name & sum);
+            if let ([closed @ .., start], 1) = (places, places.len() % 2) {
+                *open = Some(base + *start as usize);
+                places = closed;
+            }
+            words.meet(rule, base, places);
         }
-        count(WordRule::Unicode, kinds.letter | kinds.number_or_mark);
     }
     for rule in WordRule::ALL {
-        if states[rule as usize].in_word == 1 {
-            words.meet(rule, states[rule as usize].word_start, bytes.len());
+        if let Some(start) = open[rule as usize] {
+            words.meet_one(rule, start, bytes.len());
         }
     }
     // A last line that no line feed ends.
     row[LINES] += u64::from(!bytes.is_empty() && bytes.last() != Some(&b'\n'));
 }
 
-impl RuleState {
-    #[allow(clippy::too_many_arguments)] // of one loop, which is split for reading
-    #[inline(always)]
+/// A part of a text.
+#[derive(Clone, Copy)]
+struct Segment<'a> {
+    bytes: &'a [u8],
+    base: usize,
+    /// Where tokens start, one element for each block.
+    tokens: &'a [u64],
+    classes: &'a ClassTable,
+}
+
+impl Segment<'_> {
     fn count<W: Words>(
-        &mut self,
-        rule: WordRule,
-        word: u64,
-        tokens: u64,
-        inside: u64,
-        start: usize,
+        self,
+        instructions: Instructions,
+        states: &mut States,
         row: &mut Row,
-        words: &mut W,
+        edges: &mut EdgeMasks,
     ) {
+        match instructions.level() {
+            Level::Portable => self.count_by::<W>(masks::portable, states, row, edges),
+            // SAFETY: a level exists only where the machine has its instructions, those that AVX2 came with included.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.count_avx2::<W>(states, row, edges) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.count_avx512::<W>(states, row, edges) },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn count_avx2<W: Words>(self, states: &mut States, row: &mut Row, edges: &mut EdgeMasks) {
+        self.count_by::<W>(|block| masks::avx2(block), states, row, edges);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+    fn count_avx512<W: Words>(self, states: &mut States, row: &mut Row, edges: &mut EdgeMasks) {
+        self.count_by::<W>(|block| masks::avx512(block), states, row, edges);
+    }
+
+    #[inline(always)]
+    fn count_by<W: Words>(
+        self,
+        ascii_kinds: impl Fn(&[u8; BLOCK]) -> AsciiKinds,
+        states: &mut States,
+        row: &mut Row,
+        edges: &mut EdgeMasks,
+    ) {
+        for (number, &tokens) in self.tokens.iter().enumerate() {
+            let start = self.base + number * BLOCK;
+            let rest = &self.bytes[start..];
+            let mut padded = [0; BLOCK];
+            let (block, inside) = if let Some(block) = rest.first_chunk::<BLOCK>() {
+                (block, u64::MAX)
+            } else {
+                padded[..rest.len()].copy_from_slice(rest);
+                (&padded, (1 << rest.len()) - 1)
+            };
+            let ascii = ascii_kinds(block);
+            let mut kinds = Kinds::of(ascii);
+            if ascii.long != 0 {
+                kinds.add_long(ascii.long, self.bytes, start, self.classes);
+            }
+            states.lines.count(ascii.line_feed, kinds.white, inside, row);
+            let mut count = |rule, word| {
+                let found = states.rules[rule as usize].count(rule, word, tokens, inside, row);
+                if W::wants(rule) {
+                    edges[rule as usize][number] = found;
+                }
+            };
+            count(WordRule::Whitespace, !kinds.white & inside);
+            if W::ALL_RULES {
+                count(WordRule::Unicode, kinds.letter | kinds.number_or_mark);
+                let word = states.names.words(kinds.letter | ascii.underscore, kinds.number_or_mark);
+                count(WordRule::Identifiers, word);
+            }
+        }
+    }
+}
+
+impl NameState {
+    /// The bytes of identifiers, which begin with none of `number_or_mark`.
+    #[inline(always)]
+    fn words(&mut self, letter: u64, number_or_mark: u64) -> u64 {
+        let name = letter | number_or_mark;
+        let first = name & !(name << 1 | self.name_before);
+        let (sum, carry) = add(name, first & number_or_mark, self.number_run);
+        self.number_run = carry;
+        self.name_before = name >> 63;
+        name & sum
+    }
+}
+
+impl RuleState {
+    /// Count into `row`; gives the bits where a word begins, or has just ended.
+    #[inline(always)]
+    fn count(&mut self, rule: WordRule, word: u64, tokens: u64, inside: u64, row: &mut Row) -> u64 {
         let columns = WordColumns::of(rule);
         let before = word << 1 | self.in_word;
         let first = word & !before;
@@ -191,26 +309,9 @@ impl RuleState {
         let crossing = sum & first & !tokens;
         row[columns.tokens_in_words] += u64::from((tokens & word).count_ones() + crossing.count_ones());
 
-        let mut edges = word ^ before;
+        self.in_word = word >> 63;
         // Past the end of the text nothing ends: `count_blocks` closes a last word.
-        edges &= inside;
-        if self.in_word == 1 && edges != 0 {
-            words.meet(rule, self.word_start, start + edges.trailing_zeros() as usize);
-            edges &= edges - 1;
-        }
-        while edges != 0 {
-            let word_start = start + edges.trailing_zeros() as usize;
-            edges &= edges - 1;
-            if edges == 0 {
-                self.word_start = word_start;
-                break;
-            }
-            words.meet(rule, word_start, start + edges.trailing_zeros() as usize);
-            edges &= edges - 1;
-        }
-        // Where the text ends inside of this block, its last byte decides.
-        self.in_word =
-            if inside == u64::MAX { word >> 63 } else { (word & (inside ^ inside >> 1) != 0).into() };
+        (word ^ before) & inside
     }
 }
 
@@ -238,21 +339,21 @@ impl LineState {
 }
 
 /// The kinds of characters that the rules tell apart; a character of several bytes sets all of them.
-struct Kinds {
-    letter: u64,
+pub(super) struct Kinds {
+    pub(super) letter: u64,
     number_or_mark: u64,
     white: u64,
 }
 
 impl Kinds {
     #[inline(always)]
-    fn of(ascii: AsciiKinds) -> Self {
+    pub(super) fn of(ascii: AsciiKinds) -> Self {
         Self { letter: ascii.letter, number_or_mark: ascii.digit, white: ascii.white }
     }
 
     /// Add the characters of more than one byte. One that began in the block before is found by going back.
     #[inline(never)]
-    fn add_long(&mut self, mut long: u64, text: &[u8], start: usize, classes: &ClassTable) {
+    pub(super) fn add_long(&mut self, mut long: u64, text: &[u8], start: usize, classes: &ClassTable) {
         while long != 0 {
             let first_bit = long.trailing_zeros() as usize;
             let mut position = start + first_bit;

@@ -20,6 +20,7 @@ use crate::encoder::{Encoder, Scratch};
 use crate::error::{Error, Result};
 use crate::id::TokenId;
 use crate::instructions::Instructions;
+use crate::split::starts::Starts;
 use crate::unicode::{Class, ClassTable};
 
 /// What was counted of some documents.
@@ -62,21 +63,23 @@ impl TypeSamplers {
 
 /// The words of a clean text.
 struct AllWords<'s> {
+    instructions: Instructions,
     samplers: &'s mut TypeSamplers,
     text: &'s str,
 }
 
 impl Words for AllWords<'_> {
+    const ALL_RULES: bool = true;
     #[inline(always)]
-    fn counts(_: WordRule) -> bool {
-        true
-    }
-    #[inline(always)]
-    fn meet(&mut self, rule: WordRule, start: usize, end: usize) {
+    fn wants(rule: WordRule) -> bool {
         // The rules that are sampled are the first ones.
-        if let Some(sampler) = self.samplers.0.get_mut(rule as usize) {
-            sampler.meet(self.text, start, end);
-        }
+        (rule as usize) < SAMPLED_RULES.len()
+    }
+    fn meet(&mut self, rule: WordRule, base: usize, edges: &[u32]) {
+        self.samplers.0[rule as usize].meet_all(self.instructions, self.text, base, edges);
+    }
+    fn meet_one(&mut self, rule: WordRule, start: usize, end: usize) {
+        self.samplers.0[rule as usize].meet(self.text, start, end);
     }
 }
 
@@ -84,13 +87,84 @@ impl Words for AllWords<'_> {
 struct CountedWords;
 
 impl Words for CountedWords {
+    const ALL_RULES: bool = false;
     #[inline(always)]
-    fn counts(rule: WordRule) -> bool {
-        rule == WordRule::Whitespace
+    fn wants(_: WordRule) -> bool {
+        false
     }
-    #[inline(always)]
-    fn meet(&mut self, _: WordRule, _: usize, _: usize) {}
+    fn meet(&mut self, _: WordRule, _: usize, _: &[u32]) {}
+    fn meet_one(&mut self, _: WordRule, _: usize, _: usize) {}
 }
+
+/// How often each token occurred, and how long it is: tables that are small enough to stay near the processor.
+struct CountedTokens {
+    counts: Vec<u32>,
+    /// In bytes; `LONG` where it is that or more.
+    lengths: Vec<u8>,
+}
+
+const LONG: u8 = u8::MAX;
+const NARROW_IDS: usize = 1 << 16;
+/// Tokens after which the counts are added up, for they have 32 bits. (In tests so few that it happens.)
+const ADD_UP_AFTER: usize = if cfg!(test) { 10 } else { 1 << 31 };
+
+impl CountedTokens {
+    fn new(lengths: &[u32]) -> Self {
+        let mut short: Vec<u8> = lengths.iter().map(|&length| u8::try_from(length).unwrap_or(LONG)).collect();
+        short.resize(short.len().max(NARROW_IDS), 0);
+        Self { counts: vec![0; short.len()], lengths: short }
+    }
+
+    /// Count tokens, no more than `ADD_UP_AFTER` in all, and mark where they start; their lengths are in `lengths`.
+    fn count<I: TokenId>(&mut self, ids: &[I], lengths: &[u32], starts: &mut TokenStarts) {
+        let (counts, short) = (self.counts.as_mut_slice(), self.lengths.as_slice());
+        match (counts.first_chunk_mut::<NARROW_IDS>(), short.first_chunk::<NARROW_IDS>()) {
+            // No 16 bits lie outside of these tables, which the compiler sees.
+            (Some(counts), Some(short)) if std::mem::size_of::<I>() == 2 => {
+                starts.extend(lengths_of_counted(ids, counts, short, lengths));
+            }
+            _ => starts.extend(lengths_of_counted(ids, &mut self.counts, short, lengths)),
+        }
+    }
+
+    #[inline(always)]
+    fn length(&self, id: usize, lengths: &[u32]) -> usize {
+        length_of(id, &self.lengths, lengths)
+    }
+
+    /// Add the counts to those of 64 bits, and begin anew.
+    fn add_up(&mut self, token_counts: &mut [u64]) {
+        for (sum, count) in token_counts.iter_mut().zip(&mut self.counts) {
+            *sum += u64::from(std::mem::take(count));
+        }
+    }
+}
+
+#[inline(always)]
+fn lengths_of_counted<I: TokenId>(
+    ids: &[I],
+    counts: &mut [u32],
+    short: &[u8],
+    lengths: &[u32],
+) -> impl Iterator<Item = usize> {
+    ids.iter().map(|id| {
+        let id = id.to_u32() as usize;
+        counts[id] += 1;
+        length_of(id, short, lengths)
+    })
+}
+
+#[inline(always)]
+fn length_of(id: usize, short: &[u8], lengths: &[u32]) -> usize {
+    match short[id] {
+        LONG => lengths[id] as usize,
+        length => length.into(),
+    }
+}
+
+/// Short documents are encoded until they have so many tokens, and counted then: both have tables of their own, and
+/// should not drive each other's out for each of them.
+const TOKENS_AT_ONCE: usize = if cfg!(test) { 10 } else { 1 << 15 };
 
 /// What one worker needs to measure documents of the own engine.
 pub(super) struct OwnDocuments<'a, I> {
@@ -98,10 +172,18 @@ pub(super) struct OwnDocuments<'a, I> {
     instructions: Instructions,
     noise_sources: Vec<NoiseSource>,
     samplers: TypeSamplers,
+    tokens: CountedTokens,
+    /// Tokens since they were added up.
+    num_counted: usize,
     token_counts: Vec<u64>,
     scratch: Scratch,
-    ids: Vec<I>,
+    /// Where the ids of each document end that was encoded and is to be counted.
+    ends: Vec<usize>,
     starts: TokenStarts,
+    noised_starts: TokenStarts,
+    edges: Starts,
+    /// Tokens before the end of each stretch, of the text and of its noised form.
+    stretch_ends: [Vec<usize>; 2],
     noised: Noised,
     noised_ids: Vec<I>,
 }
@@ -118,16 +200,22 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
             instructions: encoder.options().instructions,
             noise_sources: options.noise_sources().collect(),
             samplers: TypeSamplers::new(samples),
+            tokens: CountedTokens::new(encoder.token_lengths()),
+            num_counted: 0,
             token_counts: vec![0; options.vocab_size],
             scratch: encoder.take_scratch(num_threads),
-            ids: Vec::new(),
+            ends: Vec::new(),
             starts: TokenStarts::default(),
+            noised_starts: TokenStarts::default(),
+            edges: Starts::default(),
+            stretch_ends: Default::default(),
             noised: Noised::default(),
             noised_ids: Vec::new(),
         }
     }
 
-    pub(super) fn finish(self, encoder: &Encoder) -> Measured {
+    pub(super) fn finish(mut self, encoder: &Encoder) -> Measured {
+        self.tokens.add_up(&mut self.token_counts);
         encoder.keep_scratch(self.scratch);
         Measured {
             rows: Vec::new(),
@@ -136,44 +224,79 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
         }
     }
 
-    pub(super) fn measure(&mut self, text: &str, cancel: &Cancel) -> Result<(u64, Row)> {
-        let Self { encoder, instructions, samplers, scratch, ids, starts, noised, noised_ids, .. } = self;
-        let lengths = encoder.token_lengths();
-        let length_of = |id: &I| lengths[id.to_u32() as usize] as usize;
-        ids.clear();
-        encoder.encode_into(text, scratch, ids, cancel)?;
-        // The tokens of this engine tile the text.
-        starts.set(text.len(), ids.iter().map(length_of));
-        for id in ids.iter() {
-            self.token_counts[id.to_u32() as usize] += 1;
+    /// Count documents; gives hash and row of each.
+    pub(super) fn measure(&mut self, texts: &[&str], cancel: &Cancel) -> Result<Vec<(u64, Row)>> {
+        let mut rows = Vec::with_capacity(texts.len());
+        let mut ids = Vec::new();
+        while rows.len() < texts.len() {
+            ids.clear();
+            self.ends.clear();
+            for text in &texts[rows.len()..] {
+                self.encoder.encode_into(text, &mut self.scratch, &mut ids, cancel)?;
+                self.ends.push(ids.len());
+                if ids.len() >= TOKENS_AT_ONCE {
+                    break;
+                }
+            }
+            let mut start = 0;
+            for (number, text) in (0..self.ends.len()).zip(&texts[rows.len()..]) {
+                let end = self.ends[number];
+                rows.push(self.measure_document(text, &ids[start..end], cancel)?);
+                start = end;
+            }
         }
+        Ok(rows)
+    }
+
+    fn measure_document(&mut self, text: &str, ids: &[I], cancel: &Cancel) -> Result<(u64, Row)> {
+        let lengths = self.encoder.token_lengths();
+        // The tokens of this engine tile the text.
+        self.starts.clear(text.len());
+        for ids in ids.chunks(ADD_UP_AFTER) {
+            self.num_counted += ids.len();
+            if self.num_counted > ADD_UP_AFTER {
+                self.tokens.add_up(&mut self.token_counts);
+                self.num_counted = ids.len();
+            }
+            self.tokens.count(ids, lengths, &mut self.starts);
+        }
+        let Self { encoder, instructions, samplers, scratch, starts, noised_starts, edges, noised, .. } =
+            self;
         let mut row = size_of(text);
         row[TOKENS] = ids.len() as u64;
         let classes = encoder.classes();
-        count_blocks(*instructions, text, starts, classes, &mut row, &mut AllWords { samplers, text });
+        let mut words = AllWords { instructions: *instructions, samplers, text };
+        count_blocks(*instructions, text, starts, classes, edges, &mut row, &mut words);
+        let noised_ids = &mut self.noised_ids;
+        let tokens = &self.tokens;
+        let length_of = |id: &I| tokens.length(id.to_u32() as usize, lengths);
         let hash = document_hash(text.as_bytes());
         for source in &self.noise_sources {
-            source.apply(text, hash, classes, noised);
+            source.apply(*instructions, text, hash, classes, noised);
             noised_ids.clear();
             encoder.encode_into(&noised.text, scratch, noised_ids, cancel)?;
-            starts.set(noised.text.len(), noised_ids.iter().map(length_of));
+            noised_starts.clear(noised.text.len());
+            noised_starts.extend(noised_ids.iter().map(length_of));
             let mut noised_row = [0; NUM_COLUMNS];
-            count_blocks(*instructions, &noised.text, starts, classes, &mut noised_row, &mut CountedWords);
+            count_blocks(
+                *instructions,
+                &noised.text,
+                noised_starts,
+                classes,
+                edges,
+                &mut noised_row,
+                &mut CountedWords,
+            );
             noised_row[TOKENS] = noised_ids.len() as u64;
-            let clean = with_starts(ids.iter().map(|id| (id.to_u32(), length_of(id))));
-            let other = with_starts(noised_ids.iter().map(|id| (id.to_u32(), length_of(id))));
-            count_noised(*source, &noised_row, &noised.stretches, clean, other, &mut row);
+            let stretches = &noised.stretches;
+            let [ends, noised_ends] = &mut self.stretch_ends;
+            starts.num_before(*instructions, stretches.iter().map(|stretch| stretch.0), ends);
+            noised_starts.num_before(*instructions, stretches.iter().map(|stretch| stretch.1), noised_ends);
+            let ends = ends.iter().copied().zip(noised_ends.iter().copied());
+            count_noised(*source, &noised_row, ids, noised_ids, ends, &mut row);
         }
         Ok((hash, row))
     }
-}
-
-fn with_starts(tokens: impl Iterator<Item = (u32, usize)>) -> impl Iterator<Item = (u32, usize)> {
-    let mut end = 0;
-    tokens.map(move |(id, length)| {
-        end += length;
-        (id, end - length)
-    })
 }
 
 fn size_of(text: &str) -> Row {
@@ -184,13 +307,14 @@ fn size_of(text: &str) -> Row {
     row
 }
 
-/// Compare the ids of a text and of its noised form, stretch by stretch; a token belongs to the stretch it starts in.
-fn count_noised(
+/// Compare the ids of a text and of its noised form, stretch by stretch: with how many tokens of each start before the
+/// end of a stretch, for a token belongs to the one it starts in.
+fn count_noised<T: Copy + Eq>(
     source: NoiseSource,
     noised_row: &Row,
-    stretches: &[(usize, usize)],
-    clean: impl Iterator<Item = (u32, usize)>,
-    noised: impl Iterator<Item = (u32, usize)>,
+    clean: &[T],
+    noised: &[T],
+    ends: impl Iterator<Item = (usize, usize)>,
     row: &mut Row,
 ) {
     let columns = NoiseColumns::of(source.noise);
@@ -198,21 +322,21 @@ fn count_noised(
     row[columns.words] = noised_row[counted.words];
     row[columns.tokens_in_words] = noised_row[counted.tokens_in_words];
     row[columns.tokens] = noised_row[TOKENS];
-    let (mut clean, mut noised) = (clean.peekable(), noised.peekable());
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    let last = stretches.len().saturating_sub(1);
-    for (number, &(clean_end, noised_end)) in stretches.iter().enumerate() {
-        left.clear();
-        right.clear();
-        // What starts at the end of the text (tokens of no bytes) belongs to the last stretch.
-        while let Some((id, _)) = clean.next_if(|&(_, start)| start < clean_end || number == last) {
-            left.push(id);
-        }
-        while let Some((id, _)) = noised.next_if(|&(_, start)| start < noised_end || number == last) {
-            right.push(id);
-        }
+    let mut count = |left: &[T], right: &[T]| {
         row[columns.longer] += left.len().max(right.len()) as u64;
-        row[columns.edits] += edit_distance(&left, &right) as u64;
+        if left != right {
+            row[columns.edits] += edit_distance(left, right) as u64;
+        }
+    };
+    let (mut start, mut noised_start) = (0, 0);
+    let mut ends = ends.peekable();
+    while let Some((mut end, mut noised_end)) = ends.next() {
+        if ends.peek().is_none() {
+            // What starts at the end of the text (tokens of no bytes) belongs to the last stretch.
+            (end, noised_end) = (clean.len(), noised.len());
+        }
+        count(&clean[start..end], &noised[noised_start..noised_end]);
+        (start, noised_start) = (end, noised_end);
     }
 }
 
@@ -251,7 +375,7 @@ pub(super) fn measure_encoded(
             row[BYTE_FALLBACK_TOKENS] += u64::from(options.byte_fallback_ids.binary_search(&id).is_ok());
         }
         for (source, other) in options.noise_sources().zip(document.noised) {
-            source.apply(document.text, hash, classes, &mut noised);
+            source.apply(Instructions::PORTABLE, document.text, hash, classes, &mut noised);
             if noised.text != other.text {
                 return Err(Error::InvalidOffsets {
                     reason: "a noised text is another one than the noise makes (expected the same)"
@@ -259,15 +383,9 @@ pub(super) fn measure_encoded(
                 });
             }
             let noised_row = encoded_row(other, options, classes, None)?;
-            let (clean, other) = (token_places(document), token_places(other));
-            count_noised(
-                source,
-                &noised_row,
-                &noised.stretches,
-                clean.into_iter(),
-                other.into_iter(),
-                &mut row,
-            );
+            let ends = num_before(document, noised.stretches.iter().map(|stretch| stretch.0));
+            let noised_ends = num_before(other, noised.stretches.iter().map(|stretch| stretch.1));
+            count_noised(source, &noised_row, document.ids, other.ids, ends.zip(noised_ends), &mut row);
         }
         rows.push((hash, row));
     }
@@ -313,19 +431,29 @@ fn encoded_row(
     Ok(row)
 }
 
-/// The ids, each with the byte where it starts; a token that starts before the one before it counts as starting there.
-fn token_places(document: &EncodedDocument<'_>) -> Vec<(u32, usize)> {
+/// How many tokens start before each of some places in bytes, which ascend; a token that starts before the one before it
+/// counts as starting there.
+fn num_before(
+    document: &EncodedDocument<'_>,
+    places: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = usize> {
     let mut bytes = document.text.char_indices().map(|(place, _)| place);
-    let (mut character, mut place) = (0, bytes.next().unwrap_or(0));
-    let mut places = Vec::with_capacity(document.ids.len());
-    for (&id, &(start, _)) in document.ids.iter().zip(document.spans) {
+    let (mut character, mut byte) = (0, bytes.next().unwrap_or(0));
+    let starts = document.spans.iter().map(move |&(start, _)| {
         while character < start {
             character += 1;
-            place = bytes.next().unwrap_or(document.text.len());
+            byte = bytes.next().unwrap_or(document.text.len());
         }
-        places.push((u32::try_from(id).unwrap_or_default(), place));
-    }
-    places
+        byte
+    });
+    let mut starts = starts.peekable();
+    let mut num_tokens = 0;
+    places.map(move |place| {
+        while starts.next_if(|&start| start < place).is_some() {
+            num_tokens += 1;
+        }
+        num_tokens
+    })
 }
 
 /// Count words that tokens cover. Spans ascend by their start; they may overlap (two tokens that share a character).

@@ -6,7 +6,7 @@
 /// 1999) in the form that Hyyrö gives for the distance of whole sequences ("A Bit-Vector Algorithm for Computing
 /// Levenshtein and Damerau Edit Distances", 2003); what both begin or end with is left out first.
 #[must_use]
-pub fn edit_distance(left: &[u32], right: &[u32]) -> usize {
+pub fn edit_distance<T: Copy + Eq>(left: &[T], right: &[T]) -> usize {
     let same = left.iter().zip(right).take_while(|(a, b)| a == b).count();
     let (left, right) = (&left[same..], &right[same..]);
     let same = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -16,7 +16,13 @@ pub fn edit_distance(left: &[u32], right: &[u32]) -> usize {
         return text.len();
     }
     // (vertical steps up, vertical steps down) of 64 rows each
-    let mut columns = vec![(u64::MAX, 0_u64); pattern.len().div_ceil(64)];
+    let (mut one, mut many) = ([(u64::MAX, 0_u64)], Vec::new());
+    let columns = if pattern.len() <= 64 {
+        one.as_mut_slice()
+    } else {
+        many.resize(pattern.len().div_ceil(64), one[0]);
+        many.as_mut_slice()
+    };
     let last = columns.len() - 1;
     let last_bit = (pattern.len() - 1) % 64;
     let mut distance = pattern.len();

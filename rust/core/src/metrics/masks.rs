@@ -13,6 +13,8 @@ pub(crate) struct AsciiKinds {
     pub(crate) letter: u64,
     pub(crate) digit: u64,
     pub(crate) white: u64,
+    /// Blank or tab.
+    pub(crate) blank: u64,
     pub(crate) underscore: u64,
     pub(crate) line_feed: u64,
     pub(crate) long: u64,
@@ -25,6 +27,7 @@ const CONTROL: u8 = 8; // \t \n \v \f \r
 const BLANK: u8 = 16;
 const UNDERSCORE: u8 = 32;
 const LINE_FEED: u8 = 64;
+const TAB: u8 = 128;
 
 const LETTER: u8 = UPPER_HALF | LOWER_HALF;
 const WHITE: u8 = CONTROL | BLANK;
@@ -41,6 +44,7 @@ const LOW: [u8; 16] = {
         kinds[half] |= if half == 0 { BLANK } else { 0 };
         kinds[half] |= if half == 15 { UNDERSCORE } else { 0 };
         kinds[half] |= if half == 10 { LINE_FEED } else { 0 };
+        kinds[half] |= if half == 9 { TAB } else { 0 };
         half += 1;
     }
     kinds
@@ -49,7 +53,7 @@ const LOW: [u8; 16] = {
 /// By the high half.
 const HIGH: [u8; 16] = {
     let mut kinds = [0; 16];
-    kinds[0] = CONTROL | LINE_FEED;
+    kinds[0] = CONTROL | LINE_FEED | TAB;
     kinds[2] = BLANK;
     kinds[3] = DIGIT;
     kinds[4] = UPPER_HALF;
@@ -60,7 +64,6 @@ const HIGH: [u8; 16] = {
 };
 
 /// The kinds of 64 bytes.
-#[inline]
 pub(crate) fn ascii_kinds(instructions: Instructions, block: &[u8; BLOCK]) -> AsciiKinds {
     match instructions.level() {
         Level::Portable => portable(block),
@@ -73,7 +76,9 @@ pub(crate) fn ascii_kinds(instructions: Instructions, block: &[u8; BLOCK]) -> As
     }
 }
 
-fn portable(block: &[u8; BLOCK]) -> AsciiKinds {
+/// What the kinds are.
+#[inline]
+pub(crate) fn portable(block: &[u8; BLOCK]) -> AsciiKinds {
     let mut masks = AsciiKinds::default();
     for (i, &byte) in block.iter().enumerate() {
         let kinds = LOW[usize::from(byte & 15)] & HIGH[usize::from(byte >> 4)];
@@ -81,6 +86,7 @@ fn portable(block: &[u8; BLOCK]) -> AsciiKinds {
         masks.letter |= bit(kinds & LETTER != 0);
         masks.digit |= bit(kinds & DIGIT != 0);
         masks.white |= bit(kinds & WHITE != 0);
+        masks.blank |= bit(kinds & (BLANK | TAB) != 0);
         masks.underscore |= bit(kinds & UNDERSCORE != 0);
         masks.line_feed |= bit(kinds & LINE_FEED != 0);
         masks.long |= bit(byte >= 0x80);
@@ -89,9 +95,10 @@ fn portable(block: &[u8; BLOCK]) -> AsciiKinds {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx2")]
 #[allow(clippy::cast_ptr_alignment)] // the loads ask for no alignment
-fn avx2(block: &[u8; BLOCK]) -> AsciiKinds {
+pub(crate) fn avx2(block: &[u8; BLOCK]) -> AsciiKinds {
     use std::arch::x86_64::{
         __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
@@ -118,6 +125,7 @@ fn avx2(block: &[u8; BLOCK]) -> AsciiKinds {
         masks.letter |= of(LETTER);
         masks.digit |= of(DIGIT);
         masks.white |= of(WHITE);
+        masks.blank |= of(BLANK | TAB);
         masks.underscore |= of(UNDERSCORE);
         masks.line_feed |= of(LINE_FEED);
         masks.long |= mask(bytes);
@@ -126,9 +134,10 @@ fn avx2(block: &[u8; BLOCK]) -> AsciiKinds {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[allow(clippy::cast_ptr_alignment)] // the loads ask for no alignment
-fn avx512(block: &[u8; BLOCK]) -> AsciiKinds {
+pub(crate) fn avx512(block: &[u8; BLOCK]) -> AsciiKinds {
     use std::arch::x86_64::{
         __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512,
         _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
@@ -148,6 +157,7 @@ fn avx512(block: &[u8; BLOCK]) -> AsciiKinds {
         letter: of(LETTER),
         digit: of(DIGIT),
         white: of(WHITE),
+        blank: of(BLANK | TAB),
         underscore: of(UNDERSCORE),
         line_feed: of(LINE_FEED),
         long: _mm512_movepi8_mask(bytes),
@@ -168,6 +178,7 @@ mod tests {
                 letter: all(byte.is_ascii_alphabetic()),
                 digit: all(byte.is_ascii_digit()),
                 white: all(matches!(byte, b' ' | 9..=13)),
+                blank: all(matches!(byte, b' ' | b'\t')),
                 underscore: all(byte == b'_'),
                 line_feed: all(byte == b'\n'),
                 long: all(byte >= 0x80),

@@ -14,8 +14,11 @@
 //! Lines stay lines, so that tokens can be compared stretch by stretch: a stretch ends after each line feed, and after
 //! the unit or character that makes it `STRETCH_BYTES` long.
 
+use super::blocks::Kinds;
 use super::hashing::RandomWords;
+use super::masks::{BLOCK, ascii_kinds};
 use super::words::is_letter;
+use crate::instructions::Instructions;
 use crate::unicode::ClassTable;
 
 /// Bytes of the clean text after which a stretch ends.
@@ -64,6 +67,61 @@ pub struct Noised {
     pub text: String,
     /// `(end in the clean text, end in this one)` of each stretch, in bytes, ascending; the last one ends both texts.
     pub stretches: Vec<(usize, usize)>,
+    /// Of the clean text; working memory.
+    masks: Vec<UnitMasks>,
+}
+
+/// Of 64 bytes of the clean text, bit by bit: what belongs to units, to characters that are no ASCII, line feeds.
+#[derive(Debug, Clone, Copy, Default)]
+struct UnitMasks {
+    unit: u64,
+    long: u64,
+    line_feed: u64,
+}
+
+/// The masks of a text, and an empty one behind.
+trait MasksOfText {
+    /// The 64 bits from a place of the text on.
+    fn bits(&self, place: usize, of: impl Fn(&UnitMasks) -> u64) -> u64;
+
+    /// Where the next unit begins, from `place` on; `end` where there is none.
+    fn next_unit(&self, place: usize, end: usize) -> usize {
+        let mut place = place;
+        while place < end {
+            let bits = self.bits(place, |masks| masks.unit);
+            if bits != 0 {
+                return place + bits.trailing_zeros() as usize;
+            }
+            place += BLOCK;
+        }
+        end
+    }
+
+    /// The first line feed from `place` on that lies before `end`.
+    fn next_line_feed(&self, place: usize, end: usize) -> Option<usize> {
+        for place in (place..end).step_by(BLOCK) {
+            let bits = self.bits(place, |masks| masks.line_feed);
+            if bits != 0 {
+                return Some(place + bits.trailing_zeros() as usize).filter(|&place| place < end);
+            }
+        }
+        None
+    }
+
+    /// Bytes of the unit at `place` if it is of ASCII characters alone.
+    fn ascii_unit(&self, place: usize) -> Option<usize> {
+        let length = (self.bits(place, |masks| masks.unit).trailing_ones() as usize).min(MAX_UNIT);
+        let is_ascii = self.bits(place, |masks| masks.long).trailing_zeros() as usize >= length;
+        is_ascii.then_some(length)
+    }
+}
+
+impl MasksOfText for [UnitMasks] {
+    fn bits(&self, place: usize, of: impl Fn(&UnitMasks) -> u64) -> u64 {
+        let (block, skipped) = (place / BLOCK, place % BLOCK);
+        // In two steps, for 64 is too far.
+        of(&self[block]) >> skipped | of(&self[block + 1]) << 1 << (BLOCK - 1 - skipped)
+    }
 }
 
 /// How much noise, and which.
@@ -79,49 +137,96 @@ pub struct NoiseSource {
 
 impl NoiseSource {
     /// Write the noised form of `text`, a document with this hash, over `noised`.
-    pub fn apply(self, text: &str, document_hash: u64, classes: &ClassTable, noised: &mut Noised) {
-        let Noised { text: out, stretches } = noised;
+    pub fn apply(
+        self,
+        instructions: Instructions,
+        text: &str,
+        document_hash: u64,
+        classes: &ClassTable,
+        noised: &mut Noised,
+    ) {
+        let Noised { text: out, stretches, masks } = noised;
         out.clear();
         stretches.clear();
+        self.find_units(instructions, text.as_bytes(), classes, masks);
         let mut random = RandomWords::new(self.seed, self.noise as u64, document_hash);
         let mut unit = Vec::with_capacity(MAX_UNIT);
         let mut stretch_start = 0;
         let mut place = 0;
-        while let Some(first) = text[place..].chars().next() {
-            unit.clear();
-            let start = place;
-            for character in text[place..].chars().take(MAX_UNIT) {
-                if !self.is_in_unit(character, classes) {
+        // What lies before is in `out`; what is not changed is copied with what lies around it.
+        let mut copied = 0;
+        while place < text.len() {
+            let start = masks.next_unit(place, text.len());
+            // Stretches that end between the units.
+            loop {
+                let mut end = stretch_start + STRETCH_BYTES;
+                while end < text.len() && !text.is_char_boundary(end) {
+                    end += 1;
+                }
+                let end = masks.next_line_feed(place, end.min(start)).map_or(end, |line_feed| line_feed + 1);
+                if end > start {
                     break;
                 }
-                unit.push(character);
-                place += character.len_utf8();
+                stretches.push((end, out.len() + end - copied));
+                (stretch_start, place) = (end, end);
             }
-            if unit.is_empty() {
-                place += first.len_utf8();
-                out.push(first);
-            } else if random.next() >> 32 < self.rate {
+            if start == text.len() {
+                break;
+            }
+            place =
+                start + masks.ascii_unit(start).unwrap_or_else(|| self.unit_length(&text[start..], classes));
+            if random.next() >> 32 < self.rate {
+                out.push_str(&text[copied..start]);
+                unit.clear();
+                unit.extend(text[start..place].chars());
                 self.change(&unit, &mut random, out);
-            } else {
-                out.push_str(&text[start..place]);
+                copied = place;
             }
-            if first == '\n' || place - stretch_start >= STRETCH_BYTES {
-                stretches.push((place, out.len()));
+            if place - stretch_start >= STRETCH_BYTES {
+                stretches.push((place, out.len() + place - copied));
                 stretch_start = place;
             }
         }
+        out.push_str(&text[copied..]);
         if stretch_start < text.len() {
-            stretches.push((place, out.len()));
+            stretches.push((text.len(), out.len()));
         }
     }
 
-    #[inline]
-    fn is_in_unit(self, character: char, classes: &ClassTable) -> bool {
-        match self.noise {
-            Noise::Whitespace => matches!(character, ' ' | '\t'),
-            _ if character.is_ascii() => character.is_ascii_alphabetic(),
-            _ => is_letter(classes.of(character.into())),
+    fn find_units(
+        self,
+        instructions: Instructions,
+        text: &[u8],
+        classes: &ClassTable,
+        masks: &mut Vec<UnitMasks>,
+    ) {
+        masks.clear();
+        for start in (0..text.len()).step_by(BLOCK) {
+            let rest = &text[start..];
+            let mut padded = [0; BLOCK];
+            let block = rest.first_chunk::<BLOCK>().unwrap_or_else(|| {
+                padded[..rest.len()].copy_from_slice(rest);
+                &padded
+            });
+            let ascii = ascii_kinds(instructions, block);
+            let mut kinds = Kinds::of(ascii);
+            if ascii.long != 0 && self.noise != Noise::Whitespace {
+                kinds.add_long(ascii.long, text, start, classes);
+            }
+            let unit = if self.noise == Noise::Whitespace { ascii.blank } else { kinds.letter };
+            masks.push(UnitMasks { unit, long: ascii.long, line_feed: ascii.line_feed });
         }
+        // Where 64 bits are asked for that begin in the last block.
+        masks.push(UnitMasks::default());
+    }
+
+    /// Bytes of the unit that `text` begins with.
+    fn unit_length(self, text: &str, classes: &ClassTable) -> usize {
+        let is_in_unit = |character: &char| match self.noise {
+            Noise::Whitespace => matches!(character, ' ' | '\t'),
+            _ => is_letter(classes.of(u32::from(*character))),
+        };
+        text.chars().take(MAX_UNIT).take_while(is_in_unit).map(char::len_utf8).sum()
     }
 
     fn change(self, unit: &[char], random: &mut RandomWords, out: &mut String) {
@@ -231,8 +336,44 @@ mod tests {
     fn noised(noise: Noise, rate: u64, text: &str) -> Noised {
         let mut noised = Noised::default();
         let source = NoiseSource { noise, rate, seed: 1 };
-        source.apply(text, 7, &ClassTable::unicode_14(), &mut noised);
+        source.apply(Instructions::PORTABLE, text, 7, &ClassTable::unicode_14_and_others(), &mut noised);
+        let plain = plainly_noised(source, text, 7);
+        assert_eq!((&noised.text, &noised.stretches), (&plain.text, &plain.stretches), "{text:?}");
+        for instructions in Instructions::available() {
+            let mut other = Noised::default();
+            source.apply(instructions, text, 7, &ClassTable::unicode_14_and_others(), &mut other);
+            assert_eq!((&noised.text, &noised.stretches), (&other.text, &other.stretches), "{text:?}");
+        }
         noised
+    }
+
+    /// Unit by unit, character by character.
+    fn plainly_noised(source: NoiseSource, text: &str, document_hash: u64) -> Noised {
+        let classes = ClassTable::unicode_14_and_others();
+        let mut random = RandomWords::new(source.seed, source.noise as u64, document_hash);
+        let Noised { text: mut out, mut stretches, .. } = Noised::default();
+        let (mut place, mut stretch_start) = (0, 0);
+        while let Some(first) = text[place..].chars().next() {
+            let start = place;
+            place += source.unit_length(&text[start..], &classes);
+            if place == start {
+                place += first.len_utf8();
+                out.push(first);
+            } else if random.next() >> 32 < source.rate {
+                let unit: Vec<char> = text[start..place].chars().collect();
+                source.change(&unit, &mut random, &mut out);
+            } else {
+                out.push_str(&text[start..place]);
+            }
+            if first == '\n' || place - stretch_start >= STRETCH_BYTES {
+                stretches.push((place, out.len()));
+                stretch_start = place;
+            }
+        }
+        if stretch_start < text.len() {
+            stretches.push((place, out.len()));
+        }
+        Noised { text: out, stretches, masks: Vec::new() }
     }
 
     #[test]
@@ -260,10 +401,22 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Long runs, and line feeds and longer characters where stretches end.
+        #[test]
+        fn masks_find_the_same_units(
+            parts in proptest::collection::vec("[a-z]{0,70}|[ \t]{0,70}|[\n\r.é中\u{301} 　]{0,9}|[.]{100,140}", 0..12),
+            number in 0_usize..4,
+            rate in 0_u64..=1 << 32,
+        ) {
+            noised(Noise::ALL[number], rate, &parts.concat());
+        }
+
         #[test]
         fn stretches_cut_both_texts(text in crate::testing::text(), number in 0_usize..4, rate in 0_u64..=1 << 32) {
             let text = text.repeat(3);
-            let Noised { text: out, stretches } = noised(Noise::ALL[number], rate, &text);
+            let Noised { text: out, stretches, .. } = noised(Noise::ALL[number], rate, &text);
             prop_assert!(stretches.is_sorted());
             prop_assert_eq!(stretches.last().copied().unwrap_or_default(), (text.len(), out.len()));
             let mut start = (0, 0);

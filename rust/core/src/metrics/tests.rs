@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use super::columns::{CHARACTERS, CODE_LINES, DOCUMENTS, LINES, NoiseColumns, UNKNOWN_TOKENS, WordColumns};
 use super::*;
 use crate::encoder::EncoderOptions;
-use crate::instructions::Instructions;
 use crate::vocabulary::Vocabulary;
 
 fn vocabulary() -> Vocabulary {
@@ -232,7 +231,7 @@ proptest! {
         let table = ClassTable::unicode_14_and_others();
         for source in options().noise_sources() {
             let mut noised = Noised::default();
-            source.apply(&text, document_hash(text.as_bytes()), &table, &mut noised);
+            source.apply(Instructions::PORTABLE, &text, document_hash(text.as_bytes()), &table, &mut noised);
             let other = encoder.encode_batch::<u32>(&[&noised.text], 1, &mut || false).unwrap();
             let columns = NoiseColumns::of(source.noise);
             let [words, in_words, _] =

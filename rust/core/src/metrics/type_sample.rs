@@ -5,23 +5,25 @@
 //! of distinct words can be told, too (Bar-Yossef et al., "Counting Distinct Elements in a Data Stream", 2002; Beyer
 //! et al., "On Synopses for Distinct-Value Estimation Under Multiset Operations", 2007).
 
-#![allow(clippy::inline_always)] // one call for each word
+// The parts of one loop, compiled once for each set of instructions.
+#![allow(clippy::inline_always)]
 
-use std::collections::{BTreeMap, BinaryHeap};
-
-use rustc_hash::{FxHashMap, FxHashSet};
-
-use super::hashing::word_hash;
+use super::hashing::{MAX_SHORT, short_word_hash, word_hash};
+use crate::instructions::{Instructions, Level};
 
 /// How many words a sample holds.
 pub const SAMPLE_SIZE: usize = 4096;
 /// A longer word is in the sample without its text.
 pub const MAX_WORD_BYTES: usize = 256;
 
+/// A word with its hash; a long one has no text.
+type HashedWord = (u64, Option<Box<str>>);
+
 /// The sample. A word that is longer than `MAX_WORD_BYTES` has no text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TypeSample {
-    words: BTreeMap<u64, Option<Box<str>>>,
+    /// By ascending hash, each once.
+    words: Vec<HashedWord>,
     overflowed: bool,
 }
 
@@ -49,7 +51,7 @@ impl TypeSample {
 
     /// Words of a larger hash cannot get in.
     fn threshold(&self) -> u64 {
-        match self.words.last_key_value() {
+        match self.words.last() {
             Some((hash, _)) if self.overflowed => *hash,
             _ => u64::MAX,
         }
@@ -58,17 +60,17 @@ impl TypeSample {
     /// Take in another sample.
     pub fn merge(&mut self, other: &Self) {
         self.overflowed |= other.overflowed;
-        for (hash, word) in &other.words {
-            self.words.entry(*hash).or_insert_with(|| word.clone());
-        }
+        self.words.extend_from_slice(&other.words);
         self.shrink();
     }
 
+    /// Bring the words into order, each once, no more than the sample holds.
     fn shrink(&mut self) {
-        while self.words.len() > SAMPLE_SIZE {
-            self.words.pop_last();
-            self.overflowed = true;
-        }
+        // Stable: of two words of one hash the first one stays. Two ascending runs are merged in one go.
+        self.words.sort_by_key(|(hash, _)| *hash);
+        self.words.dedup_by_key(|(hash, _)| *hash);
+        self.overflowed |= self.words.len() > SAMPLE_SIZE;
+        self.words.truncate(SAMPLE_SIZE);
     }
 }
 
@@ -77,60 +79,178 @@ impl TypeSample {
 pub(crate) struct TypeSampler {
     /// Words of a larger hash cannot get in.
     threshold: u64,
-    /// The hashes that need no second look: of the sample, and of what was found.
-    known: FxHashSet<u64>,
-    found: FxHashMap<u64, Option<Box<str>>>,
-    /// The hashes of `found`, the largest first.
-    largest: BinaryHeap<u64>,
+    /// What may get in; now and then brought into order, and so no more than twice as much as a sample holds.
+    found: Vec<FoundWord>,
+    /// Whether there were more than a sample holds.
     overflowed: bool,
+    /// The texts of `found`. (Thousands of small allocations would cost as much as all the hashes.)
+    texts: String,
+    /// The one to come, when those that were driven out are left out.
+    kept_texts: String,
+    /// Hashes that were found, each in the place that its low bits say: most words occur again soon.
+    recent: Box<[u64]>,
+    hashes: Vec<u64>,
+    /// The words that may get in, by their number.
+    candidates: Vec<u32>,
 }
+
+/// A word with its hash and its place in the texts.
+#[derive(Debug, Clone, Copy)]
+struct FoundWord {
+    hash: u64,
+    start: u32,
+    /// 0 bytes for the words that are too long for the sample.
+    end: u32,
+}
+
+/// 64 KiB: with the counts of the tokens they stay near the processor.
+const NUM_RECENT: usize = 1 << 13;
 
 impl TypeSampler {
     pub(crate) fn new(sample: &TypeSample) -> Self {
+        let mut recent = vec![0; NUM_RECENT].into_boxed_slice();
+        // So that no place holds a hash that belongs there.
+        recent[0] = 1;
         Self {
             threshold: sample.threshold(),
-            known: sample.words.keys().copied().collect(),
-            found: FxHashMap::default(),
-            largest: BinaryHeap::new(),
+            found: Vec::new(),
             overflowed: false,
+            texts: String::new(),
+            kept_texts: String::new(),
+            recent,
+            hashes: Vec::new(),
+            candidates: Vec::new(),
         }
     }
 
     /// Meet the word `text[start..end]`.
-    #[inline(always)]
     pub(crate) fn meet(&mut self, text: &str, start: usize, end: usize) {
-        let hash = word_hash(text.as_bytes(), start, end);
-        if hash <= self.threshold {
-            self.look_up(hash, text, start, end);
+        self.look_up(word_hash(text.as_bytes(), start, end), &text[start..end]);
+    }
+
+    /// Meet the words `text[base + begin..base + end]` by their edges: begin, end, begin, end, ...
+    ///
+    /// In steps that branch on no word, for no processor foresees words: all hashes first, then the few that are small
+    /// enough.
+    pub(crate) fn meet_all(&mut self, instructions: Instructions, text: &str, base: usize, edges: &[u32]) {
+        let bytes = &text.as_bytes()[base..];
+        let (words, _) = edges.as_chunks::<2>();
+        if self.hashes.len() < words.len() {
+            self.hashes.resize(words.len(), 0);
+            self.candidates.resize(words.len(), 0);
+        }
+        let (hashes, candidates) = (&mut self.hashes[..words.len()], &mut self.candidates[..words.len()]);
+        match instructions.level() {
+            Level::Portable => hash_words(bytes, words, hashes),
+            // SAFETY: a level exists only where the machine has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::Avx512 => unsafe { hash_words_with_bit_instructions(bytes, words, hashes) },
+        }
+        let mut num_candidates = 0;
+        for (number, &hash) in (0..).zip(&*hashes) {
+            candidates[num_candidates] = number;
+            num_candidates += usize::from(hash <= self.threshold);
+        }
+        for place in 0..num_candidates {
+            let number = self.candidates[place] as usize;
+            let [start, end] = words[number];
+            let (start, end) = (start as usize, end as usize);
+            let hash = match self.hashes[number] {
+                UNKNOWN => word_hash(bytes, start, end),
+                hash => hash,
+            };
+            self.look_up(hash, &text[base + start..base + end]);
         }
     }
 
-    #[inline(never)]
-    fn look_up(&mut self, hash: u64, text: &str, start: usize, end: usize) {
-        if !self.known.insert(hash) {
-            return;
+    #[inline]
+    fn look_up(&mut self, hash: u64, word: &str) {
+        let recent = &mut self.recent[recent_place(hash)];
+        if hash <= self.threshold && *recent != hash {
+            *recent = hash;
+            self.take(hash, word);
         }
-        let word = (end - start <= MAX_WORD_BYTES).then(|| text[start..end].into());
-        self.found.insert(hash, word);
-        self.largest.push(hash);
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // 2 MiB of texts at most
+    #[inline(never)]
+    fn take(&mut self, hash: u64, word: &str) {
+        let start = self.texts.len() as u32;
+        if word.len() <= MAX_WORD_BYTES {
+            self.texts.push_str(word);
+        }
+        self.found.push(FoundWord { hash, start, end: self.texts.len() as u32 });
+        if self.found.len() >= 2 * SAMPLE_SIZE {
+            self.shrink();
+        }
+    }
+
+    /// Bring what was found into order, each once, no more than a sample holds.
+    #[allow(clippy::cast_possible_truncation)] // as above
+    fn shrink(&mut self) {
+        self.found.sort_unstable_by_key(|word| word.hash);
+        self.found.dedup_by_key(|word| word.hash);
         if self.found.len() > SAMPLE_SIZE {
             self.overflowed = true;
-            if let Some(evicted) = self.largest.pop() {
-                self.found.remove(&evicted);
-            }
-            self.threshold = self.threshold.min(self.largest.peek().copied().unwrap_or(u64::MAX));
+            self.found.truncate(SAMPLE_SIZE);
         }
+        if let (Some(last), true) = (self.found.last(), self.overflowed) {
+            self.threshold = self.threshold.min(last.hash);
+        }
+        self.kept_texts.clear();
+        for word in &mut self.found {
+            let start = self.kept_texts.len() as u32;
+            self.kept_texts.push_str(&self.texts[word.start as usize..word.end as usize]);
+            (word.start, word.end) = (start, self.kept_texts.len() as u32);
+        }
+        std::mem::swap(&mut self.texts, &mut self.kept_texts);
     }
 
     /// The words to merge into the sample. Where some were refused, the sample had overflowed before, or these have.
-    pub(crate) fn into_found(self) -> TypeSample {
-        TypeSample { words: self.found.into_iter().collect(), overflowed: self.overflowed }
+    pub(crate) fn into_found(mut self) -> TypeSample {
+        self.shrink();
+        let text_of = |word: FoundWord| {
+            // No word has 0 bytes.
+            (word.start < word.end).then(|| self.texts[word.start as usize..word.end as usize].into())
+        };
+        let words = self.found.iter().map(|&word| (word.hash, text_of(word))).collect();
+        TypeSample { words, overflowed: self.overflowed }
     }
+}
+
+/// The hash of a word for which the quick one does not do: small enough for every threshold.
+const UNKNOWN: u64 = 0;
+
+/// The hashes of words, `UNKNOWN` for long ones, and for those at the end of the text.
+#[inline(always)]
+fn hash_words(text: &[u8], words: &[[u32; 2]], hashes: &mut [u64]) {
+    for (hash, &[start, end]) in hashes.iter_mut().zip(words) {
+        let length = (end - start) as usize;
+        *hash = match text.get(start as usize..).and_then(|rest| rest.first_chunk()) {
+            Some(window) => {
+                let quick = short_word_hash(window, length.min(MAX_SHORT));
+                std::hint::select_unpredictable(length <= MAX_SHORT, quick, UNKNOWN)
+            }
+            None => UNKNOWN,
+        };
+    }
+}
+
+/// `hash_words`, compiled for machines that multiply into any two registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn hash_words_with_bit_instructions(text: &[u8], words: &[[u32; 2]], hashes: &mut [u64]) {
+    hash_words(text, words, hashes);
+}
+
+#[allow(clippy::cast_possible_truncation)] // the low bits
+fn recent_place(hash: u64) -> usize {
+    hash as usize % NUM_RECENT
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use proptest::prelude::*;
@@ -166,6 +286,34 @@ mod tests {
         assert_eq!(merged, whole);
     }
 
+    /// All words in one text, as `blocks` hands them over.
+    fn sample_of_text(instructions: Instructions, words: &[String]) -> TypeSample {
+        let mut text = "-- ".to_owned();
+        let mut edges = Vec::new();
+        let base = text.len();
+        let mut sampler = TypeSampler::new(&TypeSample::default());
+        for word in words {
+            edges.push(u32::try_from(text.len() - base).unwrap());
+            text.push_str(word);
+            edges.push(u32::try_from(text.len() - base).unwrap());
+            text.push(' ');
+        }
+        text.truncate(base.max(text.len() - 1));
+        sampler.meet_all(instructions, &text, base, &edges);
+        sampler.into_found()
+    }
+
+    #[test]
+    fn words_in_one_go_are_the_same_as_one_by_one() {
+        // More than it holds, each twice and near, short and long ones.
+        let word = |number: usize| format!("word{}{}", number / 2, "x".repeat(number % 5 * 9));
+        let words: Vec<String> =
+            (0..5 * SAMPLE_SIZE).flat_map(|number| [word(number), word(number / 3)]).collect();
+        for instructions in Instructions::available() {
+            assert_eq!(sample_of_text(instructions, &words), sample(std::slice::from_ref(&words)));
+        }
+    }
+
     #[test]
     fn just_as_many_words_as_it_holds_are_all_there_are() {
         let words: Vec<String> = (0..SAMPLE_SIZE).map(|number| number.to_string()).collect();
@@ -177,12 +325,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn few_words_are_all_held(words in proptest::collection::vec("[a-c]{0,3}|[a-z]{250,260}", 0..40)) {
+        fn few_words_are_all_held(words in proptest::collection::vec("[a-c]{1,3}|[a-z]{250,260}", 0..40)) {
             let distinct: BTreeSet<&String> = words.iter().collect();
             let found = sample(std::slice::from_ref(&words));
             prop_assert_eq!(found.words().len(), distinct.len());
             let short = distinct.iter().filter(|word| word.len() <= MAX_WORD_BYTES).count();
             prop_assert_eq!(found.words().filter(|(_, word)| word.is_some()).count(), short);
+            for instructions in Instructions::available() {
+                prop_assert_eq!(&sample_of_text(instructions, &words), &found);
+            }
         }
     }
 }
