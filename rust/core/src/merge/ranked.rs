@@ -4,21 +4,20 @@
 //!
 //! ```text
 //! up to 32 bytes       one vector of ranks, one bit mask of where tokens start
-//! longer               chunks of 32 bytes merged alone, then joined (see `seams`)
-//! one byte repeated    counted: a run of equal tokens and a short tail
+//! longer               chunks of up to 32 bytes merged alone, then joined (see `seams`)
+//! one byte repeated    counted: a run of equal tokens and a short tail; inside of a longer piece too
 //! ```
 
 #![allow(clippy::cast_possible_truncation)] // places and lanes are below 34, ranks have 21 bits
 
 use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
 use super::queue::{self, QueueScratch};
-use super::seams::{Joined, Mend};
+use super::seams::{Joined, Mend, RUN, Run, is_run, run_len};
 #[cfg(target_arch = "x86_64")]
 use super::side_by_side;
 use super::{ShortPiece, ShortTokens};
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::huge_pages;
 use crate::id::TokenId;
 use crate::instructions::{Instructions, Level};
 
@@ -211,31 +210,67 @@ pub(crate) fn merge_long<I: TokenId>(
     cancel: &Cancel,
 ) -> Result<()> {
     let LongScratch { queue, window, tokens } = scratch;
-    if piece.iter().all(|&byte| byte == piece[0]) {
-        merge_run(pairs, piece[0], piece.len(), ids);
-        return Ok(());
-    }
     let mut form = Form { instructions, pairs, queue };
     let base = ids.len();
     let mut joined = Joined::new(ids, base, tokens);
     let mut chunks = [ShortPiece::default(); CHUNKS];
     let mut merged = [ShortTokens::default(); CHUNKS];
-    for (number, group) in piece.chunks(CHUNKS * SHORT).enumerate() {
+    let mut end = 0;
+    while end < piece.len() {
         cancel.check()?;
-        let num_chunks = group.len().div_ceil(SHORT);
-        for (chunk, bytes) in chunks.iter_mut().zip(group.chunks(SHORT)) {
-            *chunk = ShortPiece::new(bytes);
+        let mut stretches = [Stretch::default(); CHUNKS];
+        let (mut num_stretches, mut num_chunks) = (0, 0);
+        while num_stretches < CHUNKS && end < piece.len() {
+            let stretch = next_stretch(piece, end);
+            if !stretch.is_run {
+                chunks[num_chunks] = ShortPiece::new(&piece[end..stretch.end]);
+                num_chunks += 1;
+            }
+            end = stretch.end;
+            stretches[num_stretches] = stretch;
+            num_stretches += 1;
         }
         merge_all(instructions, pairs, &chunks[..num_chunks], &mut merged);
-        for (chunk, ShortTokens { tokens, count }) in merged[..num_chunks].iter().enumerate() {
-            let seam = (number * CHUNKS + chunk) * SHORT;
-            joined.join(&mut form, piece, seam, &tokens[..*count], window);
+        let mut chunk_tokens = merged.iter();
+        for &Stretch { start, end, is_run } in &stretches[..num_stretches] {
+            if is_run {
+                joined.join_run(&mut form, piece, start, end - start, window);
+            } else if let Some(ShortTokens { tokens, count }) = chunk_tokens.next() {
+                joined.join(&mut form, piece, start, &tokens[..*count], window);
+            }
         }
-        // The last one is soon looked at again.
-        joined.write(&form, 1);
+        // The last two are soon looked at again.
+        joined.write(&form, 2);
     }
     joined.write(&form, 0);
     Ok(())
+}
+
+/// Some bytes of a long piece that are merged alone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    start: usize,
+    end: usize,
+    /// All the same byte; else at most `SHORT` bytes.
+    is_run: bool,
+}
+
+/// The stretch that starts at `start`: a run as long as it is, or the bytes up to the next run. Runs of 48 bytes and more
+/// are found where they start, shorter ones by luck; both are exact.
+fn next_stretch(piece: &[u8], start: usize) -> Stretch {
+    let rest = &piece[start..];
+    let num_same = run_len(rest);
+    if num_same > 0 {
+        return Stretch { start, end: start + num_same, is_run: true };
+    }
+    let mut len = rest.len().min(SHORT);
+    if let Some(block) = rest[len..].first_chunk::<RUN>()
+        && is_run(block)
+    {
+        // Not 0: then there would be a run at the start.
+        len -= rest[..len].iter().rev().take_while(|&&byte| byte == block[0]).count();
+    }
+    Stretch { start, end: start + len, is_run: false }
 }
 
 /// How the ranked merger mends seams.
@@ -254,6 +289,10 @@ impl Mend for Form<'_> {
         } else {
             queue::merge(self.pairs, bytes, self.queue, tokens);
         }
+    }
+
+    fn merge_run(&mut self, byte: u8, len: usize) -> Option<Run> {
+        Some(merge_run(self.pairs, byte, len))
     }
 
     #[inline]
@@ -305,7 +344,7 @@ fn valid(pairs: &PairTable, mut left: u32, mut right: u32) -> bool {
 /// 2 aaaa, tail aa a             (aa a) merges
 /// 2 aaaa, tail aaa              nothing merges any more
 /// ```
-fn merge_run<I: TokenId>(pairs: &PairTable, byte: u8, len: usize, ids: &mut Vec<I>) {
+fn merge_run(pairs: &PairTable, byte: u8, len: usize) -> Run {
     let (mut id, mut count) = (u32::from(byte), len);
     let mut tail: Vec<u32> = Vec::new();
     loop {
@@ -347,9 +386,7 @@ fn merge_run<I: TokenId>(pairs: &PairTable, byte: u8, len: usize, ids: &mut Vec<
             count += 1;
         }
     }
-    huge_pages::reserve(ids, count + tail.len());
-    ids.extend(std::iter::repeat_n(I::from_u32(pairs.external(id)), count));
-    ids.extend(tail.iter().map(|&token| I::from_u32(pairs.external(token))));
+    Run { token: id, count, tail }
 }
 
 #[cfg(test)]
@@ -358,7 +395,44 @@ mod tests {
     use crate::merge::seams::join_ids;
     use crate::merge::{MergeScratch, MergeTable};
     use crate::testing::vocabulary;
+    use crate::vocabulary::Vocabulary;
     use proptest::prelude::*;
+
+    /// Merges of few bytes, so that runs of them double again and again, and products meet other bytes.
+    fn vocabulary_of_runs() -> impl Strategy<Value = Vocabulary> {
+        prop::collection::vec((any::<u32>(), any::<u32>(), any::<bool>()), 1..40).prop_map(|seeds| {
+            let mut tokens: Vec<u32> = b"ab-".map(u32::from).to_vec();
+            let mut pairs = Vec::new();
+            for (left, right, doubled) in seeds {
+                let pick = |seed: u32| tokens[seed as usize % tokens.len()];
+                let pair = (pick(left), if doubled { pick(left) } else { pick(right) });
+                if !pairs.contains(&pair) {
+                    tokens.push(256 + u32::try_from(pairs.len()).unwrap());
+                    pairs.push(pair);
+                }
+            }
+            Vocabulary::from_merges(&pairs).unwrap()
+        })
+    }
+
+    /// Runs of one byte, some of them with a few other bytes around.
+    fn piece_of_runs() -> impl Strategy<Value = Vec<u8>> {
+        let run = (prop::sample::select(&b"ab-"[..]), prop_oneof![1_usize..4, 10_usize..200])
+            .prop_map(|(byte, count)| vec![byte; count]);
+        prop::collection::vec(run, 1..8).prop_map(|runs| runs.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn runs_inside_of_pieces_are_counted_exactly(
+            vocabulary in vocabulary_of_runs(),
+            piece in piece_of_runs(),
+            part_bytes in 1_usize..300,
+        ) {
+            check(&vocabulary, &[piece], part_bytes)?;
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
@@ -377,33 +451,46 @@ mod tests {
             ),
             part_bytes in 1_usize..80,
         ) {
-            let Some(pairs) = PairTable::new(&vocabulary) else { return Ok(()) };
-            let table = MergeTable::new(&vocabulary);
-            for piece in pieces {
-                let mut expected: Vec<u32> = Vec::new();
-                table.merge_into(&piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
-                for instructions in Instructions::available() {
-                    let mut found: Vec<u32> = Vec::new();
-                    let mut scratch = LongScratch::default();
-                    merge_long(instructions, &pairs, &piece, &mut scratch, &mut found, &Cancel::default()).unwrap();
-                    prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
-                    // Merged in parts by several workers.
-                    let mut joined = vec![u32::MAX];
-                    for (number, part) in piece.chunks(part_bytes).enumerate() {
-                        found.clear();
-                        merge_long(instructions, &pairs, part, &mut scratch, &mut found, &Cancel::default()).unwrap();
-                        let mut form = Form { instructions, pairs: &pairs, queue: &mut QueueScratch::default() };
-                        join_ids(&mut form, &piece, number * part_bytes, &mut joined, 1, &found);
-                    }
-                    prop_assert_eq!(&joined[1..], &expected, "{} joined {:?}", instructions.name(), &piece);
-                    if piece.len() <= SHORT {
-                        let mut tokens = [0; SHORT];
-                        let count = merge_short(instructions, &pairs, &ShortPiece::new(&piece), &mut tokens);
-                        let found: Vec<u32> = tokens[..count].iter().map(|&token| pairs.external(token)).collect();
-                        prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
-                    }
+            check(&vocabulary, &pieces, part_bytes)?;
+        }
+    }
+
+    /// Long pieces, whole and in parts, and short ones are merged as the general merger does.
+    fn check(
+        vocabulary: &Vocabulary,
+        pieces: &[Vec<u8>],
+        part_bytes: usize,
+    ) -> std::result::Result<(), TestCaseError> {
+        let Some(pairs) = PairTable::new(vocabulary) else { return Ok(()) };
+        let table = MergeTable::new(vocabulary);
+        for piece in pieces {
+            let mut expected: Vec<u32> = Vec::new();
+            table.merge_into(piece, &mut MergeScratch::default(), &mut expected, &Cancel::default()).unwrap();
+            for instructions in Instructions::available() {
+                let mut found: Vec<u32> = Vec::new();
+                let mut scratch = LongScratch::default();
+                merge_long(instructions, &pairs, piece, &mut scratch, &mut found, &Cancel::default())
+                    .unwrap();
+                prop_assert_eq!(&found, &expected, "{} long {:?}", instructions.name(), &piece);
+                // Merged in parts by several workers.
+                let mut joined = vec![u32::MAX];
+                for (number, part) in piece.chunks(part_bytes).enumerate() {
+                    found.clear();
+                    merge_long(instructions, &pairs, part, &mut scratch, &mut found, &Cancel::default())
+                        .unwrap();
+                    let mut form = Form { instructions, pairs: &pairs, queue: &mut QueueScratch::default() };
+                    join_ids(&mut form, piece, number * part_bytes, &mut joined, 1, &found);
+                }
+                prop_assert_eq!(&joined[1..], &expected, "{} joined {:?}", instructions.name(), &piece);
+                if piece.len() <= SHORT {
+                    let mut tokens = [0; SHORT];
+                    let count = merge_short(instructions, &pairs, &ShortPiece::new(piece), &mut tokens);
+                    let found: Vec<u32> =
+                        tokens[..count].iter().map(|&token| pairs.external(token)).collect();
+                    prop_assert_eq!(&found, &expected, "{} short {:?}", instructions.name(), &piece);
                 }
             }
         }
+        Ok(())
     }
 }

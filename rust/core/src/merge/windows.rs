@@ -1,7 +1,7 @@
 //! Long pieces under any list of merges: chunks, joined as `seams` says.
 
 use super::queue::QueueScratch;
-use super::seams::{Joined, Mend};
+use super::seams::{Joined, Mend, Run};
 use super::{MergeScratch, MergeTable};
 use crate::cancel::Cancel;
 use crate::error::Result;
@@ -42,6 +42,10 @@ pub(super) struct Form<'a> {
 impl Mend for Form<'_> {
     fn merge(&mut self, bytes: &[u8], tokens: &mut Vec<u32>) {
         self.table.merge_whole(bytes, self.queue, tokens);
+    }
+
+    fn merge_run(&mut self, _: u8, _: usize) -> Option<Run> {
+        None
     }
 
     fn valid(&mut self, piece: &[u8], at: usize, left: u32, right: u32) -> bool {
