@@ -247,7 +247,7 @@ fn what_is_done_around_cutting_and_merging_is_read() {
         assert_eq!(load(&with("/added_tokens", json!([token]))).unwrap().tiles_texts(), tiles, "{token}");
     }
     file["added_tokens"] = json!([added("é", &["normalized"]), added("e\u{301}", &["normalized"])]);
-    assert!(unsupported_reason(&file).contains("\"e\u{301}\", which NFC changes"));
+    assert!(unsupported_reason(&file).contains("which NFC changes"));
     file["added_tokens"] = json!([]);
     file["pre_tokenizer"]["use_regex"] = json!(false);
     assert!(unsupported_reason(&file).contains("ignore_merges, and its texts are not cut"));
