@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -49,10 +49,15 @@ def random_unicode(num_bytes: int) -> str:
 def emoji(num_bytes: int) -> str:
     """Families and professions: emoji joined by U+200D, skin tones and variation selectors among them."""
     rng = random.Random(SEED)
-    sequences = (
-        JOINER.join(rng.choices(PEOPLE, k=rng.randint(1, 4)) + rng.choices(THINGS, k=rng.randint(0, 1)))
-        for _ in itertools.count()
-    )
+
+    def sequences(count: int) -> str:
+        people = iter(rng.choices(PEOPLE, k=4 * count))
+        sizes = rng.choices((1, 2, 3, 4), k=count)
+        # Half of them with a thing.
+        things = rng.choices([""] * len(THINGS) + [JOINER + thing for thing in THINGS], k=count)
+        families = (JOINER.join(itertools.islice(people, size)) for size in sizes)
+        return "".join(family + thing for family, thing in zip(families, things, strict=True))
+
     return _gather(sequences, num_bytes)
 
 
@@ -61,28 +66,37 @@ def minified_javascript(num_bytes: int) -> str:
     rng = random.Random(SEED)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ("length", "prototype", "document", "addEventListener", "push", "apply", "slice", "innerHTML")
+    # A name has one character, or as often a letter or a digit besides.
+    endings = ["", ""] * 130 + [*letters] * 5 + [*"0123456789"] * 13
+    all_names = [letter + ending for letter in letters for ending in endings]
+    templates = (
+        "var {}={},{}={};",
+        "function {}({},{}){{return {}+{}}}",
+        "if({}==={}){}.{}({});",
+        "for(var {}=0;{}<{};{}++){}[{}]={};",
+        "!function({}){{{}={}?{}:{}}}({}),",
+    )
+    # n: a name, v: a value, w: a word.
+    slots = ("nvnv", "nnnvv", "nvnwv", "nnvnnnv", "nnvvvv")
 
-    def name() -> str:
-        return rng.choice(letters) + rng.choice(("", "", rng.choice(letters), rng.choice("0123456789")))
-
-    def value() -> str:
-        hexadecimal = f"{rng.getrandbits(24):x}"
-        return rng.choice(
-            (name(), str(rng.randrange(1000)), f'"{hexadecimal}"', f"{name()}.{rng.choice(words)}", "!0")
+    def statements(count: int) -> str:
+        names = iter(rng.choices(all_names, k=24 * count))
+        some_words = iter(rng.choices(words, k=8 * count))
+        makers: tuple[Callable[[], str], ...] = (
+            names.__next__,
+            lambda: str(rng.randrange(1000)),
+            lambda: f'"{rng.getrandbits(24):x}"',
+            lambda: f"{next(names)}.{next(some_words)}",
+            lambda: "!0",
+        )
+        values = iter(rng.choices(makers, k=4 * count))
+        fill = {"n": names.__next__, "v": lambda: next(values)(), "w": some_words.__next__}
+        chosen = rng.choices(range(len(templates)), k=count)
+        return "".join(
+            templates[number].format(*[fill[slot]() for slot in slots[number]]) for number in chosen
         )
 
-    def statement() -> str:
-        return rng.choice(
-            (
-                f"var {name()}={value()},{name()}={value()};",
-                f"function {name()}({name()},{name()}){{return {value()}+{value()}}}",
-                f"if({name()}==={value()}){name()}.{rng.choice(words)}({value()});",
-                f"for(var {name()}=0;{name()}<{value()};{name()}++){name()}[{name()}]={value()};",
-                f"!function({name()}){{{name()}={value()}?{value()}:{value()}}}({value()}),",
-            )
-        )
-
-    return _gather((statement() for _ in itertools.count()), num_bytes)
+    return _gather(statements, num_bytes)
 
 
 def new_words(num_bytes: int, seed: int = SEED) -> str:
@@ -94,13 +108,12 @@ def new_words(num_bytes: int, seed: int = SEED) -> str:
     return letters.tobytes()[:num_bytes].decode("ascii")
 
 
-def _gather(parts: Iterator[str], num_bytes: int) -> str:
+def _gather(make: Callable[[int], str], num_bytes: int) -> str:
+    """Ask for 10,000 parts at a time until there is enough text."""
     gathered, size = [], 0
-    for part in parts:
-        gathered.append(part)
-        size += len(part.encode("utf-8"))
-        if size >= num_bytes:
-            break
+    while size < num_bytes:
+        gathered.append(make(10_000))
+        size += len(gathered[-1].encode("utf-8"))
     return cut("".join(gathered), num_bytes)
 
 

@@ -86,7 +86,7 @@ fn bench_stages(criterion: &mut Criterion) {
         .bench_function("split plainly", |bencher| bencher.iter(|| pieces(black_box(&text), &classes).len()));
     let instructions = Instructions::fastest();
     group.bench_function("classifier", |bencher| {
-        bencher.iter(|| stages::classify(instructions, black_box(&text), &classes));
+        bencher.iter(|| stages::classify_text(instructions, black_box(&text), &classes));
     });
     group.bench_function("classifier and boundaries", |bencher| {
         bencher.iter(|| stages::boundaries(instructions, black_box(&text), &classes));

@@ -197,6 +197,14 @@ impl Encoder {
             .get_or_insert_with(|| Worker::new(splitting, self.cuts.clone(), instructions, cache_bytes))
     }
 
+    /// As `encode_into`, in jobs of about `job_bytes`, as several workers have them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn encode_in_jobs<I: TokenId>(&self, text: &str, job_bytes: usize) -> Result<Vec<I>> {
+        let sizes =
+            cutter::JobSizes { together: job_bytes, text: 2 * job_bytes, search: job_bytes, part: job_bytes };
+        self.encode_shared(Vec::new(), &[text], None, sizes, 1, &mut || false).map(|encoded| encoded.ids)
+    }
+
     /// The meaning of `encode_into`, without masks, tables and vectors: each piece of the plain scanner is merged by
     /// the general merger. Tests compare the two.
     pub fn encode_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {

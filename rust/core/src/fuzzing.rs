@@ -123,8 +123,8 @@ pub fn scanner(data: &[u8]) {
     }
 }
 
-/// The encoder: every set of instructions, cold and with its tables filled, against plain merging; and decoding gives
-/// the text back.
+/// The encoder: every set of instructions, cold and with its tables filled, whole and in jobs, against plain merging;
+/// and decoding gives the text back.
 pub fn encoder(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(vocabulary) = vocabulary(&mut input) else { return };
@@ -146,6 +146,8 @@ pub fn encoder(data: &[u8]) {
             encoder.encode_into(&text, &mut scratch, &mut ids, &cancel).unwrap();
             assert_eq!(ids, expected, "{} of {text:?}", instructions.name());
         }
+        let in_jobs: Vec<u32> = encoder.encode_in_jobs(&text, 1 + text.len() % 61).unwrap();
+        assert_eq!(in_jobs, expected, "{} in jobs of {text:?}", instructions.name());
         let mut ids: Vec<u16> = Vec::new();
         encoder.encode_into(&text, &mut scratch, &mut ids, &cancel).unwrap();
         assert!(ids.iter().map(|&id| u32::from(id)).eq(expected.iter().copied()));

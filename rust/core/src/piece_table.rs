@@ -11,12 +11,15 @@
 //! What the first look does not find is looked for elsewhere:
 //!
 //! ```text
-//! up to 16 bytes, up to 7 ids     in the entry beside (the same 64 bytes, so it is in the cache already)
+//! up to 16 bytes                  in the entry beside (the same 64 bytes, so it is in the cache already)
 //! up to 32 bytes, up to 15 ids    in the table of long entries
 //! up to 126 bytes, up to 63 ids   in the table of longest entries
 //! ```
 //!
-//! (7, 15 and 63 ids of 16 bits are 3, 7 and 31 of 32.) A new piece goes to its first place and pushes what was there to
+//! An entry holds up to 7 ids. Of a piece that has more it holds their number, and which long entry has the ids; if that
+//! holds another piece by now, the piece is merged again. (7, 15, 16 and 63 ids of 16 bits are 3, 7, 8 and 31 of 32.)
+//!
+//! A new piece goes to its first place and pushes what was there to
 //! the place beside, whose piece is forgotten: memory is fixed, and text that never repeats is as fast in the end as in
 //! the beginning. What a key is: see `keys`.
 //!
@@ -28,19 +31,24 @@
 
 mod keys;
 
-use keys::{NO_KEY, hash_key, hash_portable, padded_key, probe};
+use std::mem::MaybeUninit;
+
+use keys::{NO_KEY, hash_key, hash_portable, padded_key, probe, whole_key};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::huge_pages::{self, Plain, ZeroedArray, prefetch};
 use crate::id::TokenId;
 use crate::instructions::Instructions;
+use crate::merge::ranked::SHORT;
 use crate::merge::{Merger, MergerScratch, ShortPiece, ShortTokens};
 
 /// Most pieces of a batch.
 pub(crate) const BATCH: usize = 512;
 /// Bytes of a short key.
 const WORD: usize = 16;
+/// Bytes of a long key.
+const LONG: usize = 2 * WORD;
 /// What the copies of a batch may write past its last id, in bytes.
 const SLACK: usize = 64;
 /// A piece of up to 16 bytes and its ids.
@@ -48,7 +56,8 @@ const SLACK: usize = 64;
 #[repr(C, align(32))]
 struct Entry {
     key: u128,
-    /// Ids from the front, their number in the last place: 7 of 16 bits, or 3 of 32.
+    /// Ids from the front, their number in the last place: 7 of 16 bits, or 3 of 32. If there are more, the number of the
+    /// long entry that has them stands in front; or, where there is no key, that of the first spilled one.
     ids: [u8; WORD],
 }
 
@@ -57,8 +66,8 @@ struct Entry {
 #[repr(C, align(64))]
 struct LongEntry {
     key: [u128; 2],
-    /// As above: 15 ids of 16 bits, or 7 of 32.
-    ids: [u8; 2 * WORD],
+    /// As above: 15 ids of 16 bits, or 7 of 32. One more where the entry of the piece has their number.
+    ids: [u8; LONG],
 }
 
 /// A piece of up to 126 bytes and its ids: rules of signs, deep indentation, long names.
@@ -101,28 +110,19 @@ struct Batch {
     keys: [u128; BATCH],
     /// Which entry holds the ids of each piece.
     places: [u32; BATCH],
-    /// Where the ids of each piece begin in the output, counted from those of the first.
-    begins: [u32; BATCH],
+    /// Pieces with more ids than an entry holds (the upper half), and where these begin in the output, counted from those
+    /// of the first (the lower half).
+    many: [u64; BATCH],
     /// Pieces whose entry holds another piece.
     misses: [u16; BATCH],
     /// Scratch entries in use.
     num_scratch: usize,
     /// Scratch entries that are kept: which one, and where.
     kept: Vec<(usize, u32)>,
-    /// Pieces with ids that did not fit their scratch entry.
-    spills: Vec<Spill>,
     /// Pieces of up to 32 bytes to be merged, and what they became.
     wanted: Vec<Wanted>,
     pieces: Vec<ShortPiece>,
     merged: Vec<ShortTokens>,
-}
-
-/// Where the ids of a piece are spilled.
-#[derive(Debug, Clone, Copy)]
-struct Spill {
-    piece: usize,
-    first: usize,
-    count: usize,
 }
 
 /// A piece that is in no table.
@@ -137,7 +137,7 @@ struct Wanted {
 impl<I: TokenId> PieceTable<I> {
     /// Ids that an entry holds.
     const CAPACITY: usize = WORD / size_of::<I>() - 1;
-    const LONG_CAPACITY: usize = 2 * WORD / size_of::<I>() - 1;
+    const LONG_CAPACITY: usize = LONG / size_of::<I>() - 1;
     const LONGEST_CAPACITY: usize = 8 * WORD / size_of::<I>() - 1;
 
     /// Tables of at most `capacity_bytes` (and at least 30 KiB).
@@ -154,11 +154,10 @@ impl<I: TokenId> PieceTable<I> {
             batch: Box::new(Batch {
                 keys: [0; BATCH],
                 places: [0; BATCH],
-                begins: [0; BATCH],
+                many: [0; BATCH],
                 misses: [0; BATCH],
                 num_scratch: 0,
                 kept: Vec::new(),
-                spills: Vec::new(),
                 wanted: Vec::new(),
                 pieces: Vec::new(),
                 merged: Vec::new(),
@@ -191,7 +190,6 @@ impl<I: TokenId> PieceTable<I> {
         let num_misses = compare(&mut self.batch, num_pieces, entries);
         self.batch.num_scratch = 0;
         self.batch.kept.clear();
-        self.batch.spills.clear();
         self.spilled.clear();
         if num_misses > 0 {
             let num_longest = self.look_beside(text, starts, num_misses);
@@ -199,7 +197,7 @@ impl<I: TokenId> PieceTable<I> {
             self.look_in_longest_table(merger, text, starts, num_longest, cancel)?;
             self.merge_wanted(merger, text, starts);
         }
-        self.emit(num_pieces, ids);
+        self.emit(merger, text, starts, ids);
         self.keep_scratch();
         Ok(())
     }
@@ -221,9 +219,9 @@ impl<I: TokenId> PieceTable<I> {
                     places[piece] = place;
                     continue;
                 }
-                ([key, 0], u64::from(place))
-            } else if end - start <= 2 * WORD {
-                let key = [padded_key(&text[start..start + WORD]), padded_key(&text[start + WORD..end])];
+                ([key, 0], hash_portable(key))
+            } else if end - start <= LONG {
+                let key = [whole_key(text, start, start + WORD), whole_key(text, start + WORD, end)];
                 (key, hash_portable(key[0]) ^ hash_portable(key[1]).rotate_left(23))
             } else {
                 misses[num_longest] = piece as u16;
@@ -243,10 +241,10 @@ impl<I: TokenId> PieceTable<I> {
         for number in 0..self.batch.wanted.len() {
             let wanted = self.batch.wanted[number];
             let LongEntry { key, ids } = self.long_entries.as_slice()[wanted.long_place];
-            if key == wanted.key {
+            if wanted.num_bytes > WORD && key == wanted.key {
+                let count = count_of::<I, LONG>(&ids);
                 let first = self.spilled.len();
                 spill(&mut self.spilled, &ids);
-                let count = self.spilled[first + Self::LONG_CAPACITY].to_u32() as usize;
                 self.put(wanted.piece, first, count);
             } else {
                 self.batch.wanted[num_left] = wanted;
@@ -309,23 +307,25 @@ impl<I: TokenId> PieceTable<I> {
         for number in 0..self.batch.wanted.len() {
             let Wanted { piece, key, long_place, num_bytes } = self.batch.wanted[number];
             let count = self.batch.merged[number].count;
-            if num_bytes <= WORD && count <= Self::CAPACITY {
+            let tokens = &self.batch.merged[number].tokens;
+            if num_bytes <= WORD && count <= Self::LONG_CAPACITY + 1 {
+                let ids = if count <= Self::CAPACITY {
+                    with_count::<I, WORD>(ids_of_tokens::<I, WORD>(tokens), count)
+                } else {
+                    let ids = ids_of_tokens::<I, LONG>(tokens);
+                    self.long_entries.as_mut_slice()[long_place] = LongEntry { key, ids };
+                    refer::<I>(long_place, count)
+                };
                 let home = self.batch.places[piece];
-                let slot = self.new_scratch(piece);
-                let tokens = &self.batch.merged[number].tokens[..count];
-                let entry = &mut self.entries.as_mut_slice()[self.num_entries + slot];
-                entry.key = key[0];
-                fill::<I>(&mut entry.ids, tokens.iter().map(|&token| I::from_u32(token)), count);
+                let slot = self.put_scratch(piece, Entry { key: key[0], ids });
                 self.batch.kept.push((slot, home));
                 continue;
             }
             let first = self.spilled.len();
-            let tokens = self.batch.merged[number].tokens[..count].iter().map(|&token| I::from_u32(token));
-            self.spilled.extend(tokens.clone());
-            if count <= Self::LONG_CAPACITY {
-                let entry = &mut self.long_entries.as_mut_slice()[long_place];
-                entry.key = key;
-                fill::<I>(&mut entry.ids, tokens, count);
+            self.spilled.extend(tokens[..count].iter().map(|&token| I::from_u32(token)));
+            if num_bytes > WORD && count <= Self::LONG_CAPACITY {
+                let ids = with_count::<I, LONG>(ids_of_tokens::<I, LONG>(tokens), count);
+                self.long_entries.as_mut_slice()[long_place] = LongEntry { key, ids };
             } else if num_bytes > WORD {
                 self.remember_longest(&text[starts[piece] as usize..starts[piece + 1] as usize], first);
             }
@@ -333,28 +333,31 @@ impl<I: TokenId> PieceTable<I> {
         }
     }
 
-    /// From here on, `piece` has its ids in a scratch entry. Gives its number.
-    fn new_scratch(&mut self, piece: usize) -> usize {
+    /// From here on, `piece` has its ids in this scratch entry. Gives its number.
+    fn put_scratch(&mut self, piece: usize, entry: Entry) -> usize {
         let slot = self.batch.num_scratch;
         self.batch.num_scratch += 1;
         self.batch.places[piece] = (self.num_entries + slot) as u32;
+        self.entries.as_mut_slice()[self.num_entries + slot] = entry;
         slot
     }
 
-    /// The ids of `piece` are `count` of the spilled ones: as many as fit are put into a scratch entry, with the count of
-    /// all; the others are copied by `emit`.
+    /// The ids of `piece` are `count` of the spilled ones: a scratch entry gets them or, if they are too many, where they
+    /// are. As many as it has room for lie behind the first in any case.
     fn put(&mut self, piece: usize, first: usize, count: usize) {
-        let slot = self.new_scratch(piece);
-        if self.spilled.len() <= first + Self::CAPACITY {
-            self.spilled.resize(first + Self::CAPACITY + 1, I::default());
+        if self.spilled.len() < first + Self::CAPACITY {
+            self.spilled.resize(first + Self::CAPACITY, I::default());
         }
-        let entry = &mut self.entries.as_mut_slice()[self.num_entries + slot];
-        let ids = ids_of::<I>(&mut entry.ids);
-        ids.copy_from_slice(&self.spilled[first..=first + Self::CAPACITY]);
-        ids[Self::CAPACITY] = I::from_u32(count as u32);
-        if count > Self::CAPACITY {
-            self.batch.spills.push(Spill { piece, first, count });
+        let mut ids = [0; WORD];
+        for (place, &id) in self.spilled[first..first + Self::CAPACITY].iter().enumerate() {
+            set_id(&mut ids, place, id);
         }
+        let ids = if count <= Self::CAPACITY {
+            with_count::<I, WORD>(ids, count)
+        } else {
+            refer::<I>(first, count)
+        };
+        self.put_scratch(piece, Entry { key: NO_KEY, ids });
     }
 
     /// Short pieces that were merged take their first places, and push what was there to the places beside.
@@ -402,8 +405,7 @@ impl<I: TokenId> PieceTable<I> {
         }
         let first = self.spilled.len();
         spill(&mut self.spilled, &entry.ids);
-        let count = self.spilled[first + Self::LONGEST_CAPACITY].to_u32() as usize;
-        self.put(piece, first, count);
+        self.put(piece, first, count_of::<I, { 8 * WORD }>(&self.longest_entries.as_slice()[place].ids));
         true
     }
 
@@ -427,38 +429,85 @@ impl<I: TokenId> PieceTable<I> {
             let entry = &mut self.longest_entries.as_mut_slice()[place];
             entry.bytes[..bytes.len()].copy_from_slice(bytes);
             entry.num_bytes = bytes.len() as u16;
-            fill::<I>(&mut entry.ids, new.iter().copied(), new.len());
+            let mut ids = [0; 8 * WORD];
+            for (place, &id) in new.iter().enumerate() {
+                set_id(&mut ids, place, id);
+            }
+            entry.ids = with_count::<I, { 8 * WORD }>(ids, new.len());
         }
     }
 
-    /// Copy the ids of all pieces, in order: 16 bytes each without a look at the count, which only moves the end on. Then
+    /// Append the ids of all pieces, in order: 16 bytes each without a look at the count, which only moves the end on. Then
     /// those of the few pieces that have more.
-    fn emit(&mut self, num_pieces: usize, ids: &mut Vec<I>) {
-        huge_pages::reserve(ids, num_pieces * Self::CAPACITY + self.spilled.len() + SLACK);
+    fn emit(&mut self, merger: &Merger, text: &[u8], starts: &[u32], ids: &mut Vec<I>) {
+        let num_pieces = starts.len() - 1;
+        huge_pages::reserve(ids, num_pieces * WORD + self.spilled.len() + SLACK);
+        let output = ids.spare_capacity_mut();
         let entries = self.entries.as_slice();
-        let before = ids.len();
-        // SAFETY: inside of the capacity or at its end.
-        let output = unsafe { ids.as_mut_ptr().add(before) };
         let mut len = 0;
-        for (&place, begin) in self.batch.places[..num_pieces].iter().zip(&mut self.batch.begins) {
-            debug_assert!((place as usize) < entries.len());
-            // SAFETY: places are made by `probe`, `look_beside` and `new_scratch`, all inside of the table.
-            let entry = unsafe { entries.get_unchecked(place as usize) };
-            *begin = len as u32;
-            // SAFETY: a piece adds at most CAPACITY ids, or has all of its ids among the spilled ones, so the reserve has
-            // room for all and one whole copy more. The entry's last place holds the count.
+        let mut num_many = 0;
+        for (&place, piece) in self.batch.places[..num_pieces].iter().zip((0..).step_by(1 << 32)) {
+            debug_assert!((place as usize) < entries.len() && len + WORD / size_of::<I>() <= output.len());
+            // SAFETY: places are made by `probe`, `look_beside` and `put_scratch`, all inside of the table. A piece has as
+            // many ids as bytes at most, so that the reserve has room for those of pieces of up to 16 bytes; what longer
+            // ones have is among the spilled, if it is more than an entry holds; and for one whole copy behind the last.
             unsafe {
-                output.add(len).cast::<[u8; WORD]>().write_unaligned(entry.ids);
-                len += (&raw const entry.ids).cast::<I>().add(Self::CAPACITY).read().to_u32() as usize;
+                let entry = entries.get_unchecked(place as usize);
+                output.as_mut_ptr().add(len).cast::<[u8; WORD]>().write_unaligned(entry.ids);
+                let count = (&raw const entry.ids).cast::<I>().add(Self::CAPACITY).read().to_u32() as usize;
+                *self.batch.many.get_unchecked_mut(num_many) = piece | len as u64;
+                num_many += usize::from(count > Self::CAPACITY);
+                len += count;
             }
         }
-        // SAFETY: the ids up to here were written above or are written below, inside of the capacity.
-        unsafe { ids.set_len(before + len) };
-        for &Spill { piece, first, count } in &self.batch.spills {
-            let begin = before + self.batch.begins[piece] as usize;
-            copy_more_than_a_word(&self.spilled[first..first + count], &mut ids[begin..begin + count]);
+        for number in 0..num_many {
+            let many = self.batch.many[number];
+            let (piece, begin) = ((many >> 32) as usize, many as u32 as usize);
+            let from = self.many_ids(merger, text, starts, piece);
+            copy_at_least_a_word(from, &mut output[begin..begin + from.len()]);
         }
+        // SAFETY: all of them were written: 16 bytes of each piece, and all of those that have more.
+        unsafe { ids.set_len(ids.len() + len) };
     }
+
+    /// The ids of a piece that has more than its entry holds.
+    fn many_ids(&mut self, merger: &Merger, text: &[u8], starts: &[u32], piece: usize) -> &[I] {
+        let Entry { key, ids } = self.entries.as_slice()[self.batch.places[piece] as usize];
+        let (first, count) = referred::<I>(&ids);
+        if key == NO_KEY {
+            return &self.spilled[first..first + count];
+        }
+        let entry = &mut self.long_entries.as_mut_slice()[first];
+        if entry.key != [key, 0] {
+            // Another piece has it by now.
+            let bytes = &text[starts[piece] as usize..starts[piece + 1] as usize];
+            let mut again = [ShortTokens::default()];
+            merger.merge_short(self.instructions, &[ShortPiece::new(bytes)], &mut self.merging, &mut again);
+            assert_eq!(again[0].count, count, "a piece has other ids than it had");
+            *entry = LongEntry { key: [key, 0], ids: ids_of_tokens::<I, LONG>(&again[0].tokens) };
+        }
+        &ids_of::<I>(&entry.ids)[..count]
+    }
+}
+
+/// What an entry has for ids where they are too many: where they are, and their number.
+fn refer<I: TokenId>(first: usize, count: usize) -> [u8; WORD] {
+    let mut ids = [0; WORD];
+    ids[..4].copy_from_slice(&(first as u32).to_ne_bytes());
+    with_count::<I, WORD>(ids, count)
+}
+
+/// What `refer` put there.
+fn referred<I: TokenId>(ids: &[u8; WORD]) -> (usize, usize) {
+    let first = u32::from_ne_bytes([ids[0], ids[1], ids[2], ids[3]]);
+    (first as usize, count_of::<I, WORD>(ids))
+}
+
+/// The number of ids, which stands behind them.
+#[inline]
+fn count_of<I: TokenId, const N: usize>(ids: &[u8; N]) -> usize {
+    // SAFETY: the last place for an id lies inside of the array; it is read unaligned.
+    unsafe { ids.as_ptr().cast::<I>().add(N / size_of::<I>() - 1).read_unaligned().to_u32() as usize }
 }
 
 /// Append all that an entry has for ids, whatever is used of it, so that the copy has a fixed size.
@@ -475,7 +524,7 @@ fn spill<I: TokenId, const N: usize>(spilled: &mut Vec<I>, bytes: &[u8; N]) {
 
 /// Copy at least 16 bytes of ids, 16 at a time, the last ones perhaps twice: a call of `memcpy` takes longer.
 #[inline]
-fn copy_more_than_a_word<I: TokenId>(from: &[I], to: &mut [I]) {
+fn copy_at_least_a_word<I: TokenId>(from: &[I], to: &mut [MaybeUninit<I>]) {
     let num_ids = WORD / size_of::<I>();
     assert!(from.len() >= num_ids && to.len() == from.len(), "too few ids");
     let last = from.len() - num_ids;
@@ -493,23 +542,37 @@ fn copy_more_than_a_word<I: TokenId>(from: &[I], to: &mut [I]) {
     }
 }
 
-/// Write ids to the front of an entry's place for them, and a count to its end.
+/// The first tokens as ids of an entry: as many as it has room for, whatever is used of them, so that the loop has a
+/// fixed length.
 #[inline]
-fn fill<I: TokenId>(place: &mut [u8], ids: impl Iterator<Item = I>, count: usize) {
-    let place = ids_of::<I>(place);
-    if let Some((last, front)) = place.split_last_mut() {
-        for (slot, id) in front.iter_mut().zip(ids) {
-            *slot = id;
-        }
-        *last = I::from_u32(count as u32);
+fn ids_of_tokens<I: TokenId, const N: usize>(tokens: &[u32; SHORT]) -> [u8; N] {
+    const { assert!(N / size_of::<I>() <= SHORT) };
+    let mut ids = [0; N];
+    for (place, &token) in tokens[..N / size_of::<I>()].iter().enumerate() {
+        set_id(&mut ids, place, I::from_u32(token));
     }
+    ids
+}
+
+/// The same ids with their number behind them.
+#[inline]
+fn with_count<I: TokenId, const N: usize>(mut ids: [u8; N], count: usize) -> [u8; N] {
+    set_id(&mut ids, N / size_of::<I>() - 1, I::from_u32(count as u32));
+    ids
+}
+
+#[inline]
+fn set_id<I: TokenId, const N: usize>(ids: &mut [u8; N], place: usize, id: I) {
+    assert!(place < N / size_of::<I>(), "no place for an id");
+    // SAFETY: the place lies inside of the array; it is written unaligned.
+    unsafe { ids.as_mut_ptr().cast::<I>().add(place).write_unaligned(id) };
 }
 
 /// The bytes of an entry as ids.
-fn ids_of<I: TokenId>(bytes: &mut [u8]) -> &mut [I] {
+fn ids_of<I: TokenId>(bytes: &[u8]) -> &[I] {
     // SAFETY: ids are plain integers; the slices that are no whole ids or not aligned are left out, and are empty, as an
     // entry's ids start at a multiple of 16 bytes.
-    unsafe { bytes.align_to_mut::<I>().1 }
+    unsafe { bytes.align_to::<I>().1 }
 }
 
 /// Collect the pieces whose entry holds another piece. No branch: a miss moves the end of the list on.
@@ -565,14 +628,47 @@ mod tests {
         }
     }
 
+    /// Many pieces of many ids, and few long entries to have them: an entry that names one finds another piece there.
+    #[test]
+    fn a_long_entry_that_was_taken_over_is_merged_again() {
+        let merger = Merger::new(&Vocabulary::from_merges(&[(u32::from(b'a'), u32::from(b'b'))]).unwrap());
+        for instructions in Instructions::available() {
+            let mut narrow = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 15);
+            let mut wide = PieceTable::<u32>::with_capacity_bytes(instructions, 1 << 15);
+            assert_eq!(narrow.long_entries.as_slice().len(), 64);
+            for round in 0..6_u32 {
+                let mut text = Vec::new();
+                let mut starts = vec![0];
+                // Each piece twice: the second time from its entry.
+                for number in (0..180_u32).chain((0..180).rev()) {
+                    let bits = (number + round % 2 * 90).wrapping_mul(0x9e37_79b1);
+                    text.extend((0..9 + number % 8).map(|bit| b'a' + (bits >> (2 * bit) & 3) as u8));
+                    starts.push(text.len() as u32);
+                }
+                let mut expected = Vec::new();
+                for bounds in starts.windows(2) {
+                    let mut bytes = text[bounds[0] as usize..bounds[1] as usize].iter().peekable();
+                    while let Some(&byte) = bytes.next() {
+                        let is_pair = byte == b'a' && bytes.next_if_eq(&&b'b').is_some();
+                        expected.push(if is_pair { 256 } else { u32::from(byte) });
+                    }
+                }
+                let (mut narrow_ids, mut wide_ids) = (Vec::new(), Vec::new());
+                narrow.encode_batch(&merger, &text, &starts, &mut narrow_ids, &Cancel::default()).unwrap();
+                wide.encode_batch(&merger, &text, &starts, &mut wide_ids, &Cancel::default()).unwrap();
+                assert_eq!(narrow_ids.into_iter().map(u32::from).collect::<Vec<_>>(), expected);
+                assert_eq!(wide_ids, expected);
+            }
+        }
+    }
+
     impl<I: TokenId> PieceTable<I> {
         fn num_bytes(&self) -> usize {
-            let Batch { kept, spills, wanted, pieces, merged, .. } = &*self.batch;
+            let Batch { kept, wanted, pieces, merged, .. } = &*self.batch;
             size_of_val(self.entries.as_slice())
                 + size_of_val(self.long_entries.as_slice())
                 + size_of_val(self.longest_entries.as_slice())
                 + kept.capacity()
-                + spills.capacity()
                 + wanted.capacity()
                 + pieces.capacity()
                 + merged.capacity()

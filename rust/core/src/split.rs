@@ -24,7 +24,7 @@ mod digits;
 pub(crate) mod gpt2;
 mod o200k;
 pub(crate) mod patterns;
-mod rows;
+pub(crate) mod rows;
 mod scan;
 pub(crate) mod starts;
 

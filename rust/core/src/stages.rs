@@ -6,24 +6,25 @@ use crate::error::Result;
 use crate::instructions::Instructions;
 use crate::merge::Merger;
 use crate::piece_table::{BATCH, PieceTable};
-use crate::split::classify::{BLOCK, classify_block};
+use crate::split::classify::{BLOCK, classify};
 use crate::split::gpt2::Gpt2Masks;
+use crate::split::rows::{Rows, SLOTS};
 use crate::split::{Splitting, fast_starts};
 use crate::unicode::ClassTable;
 use crate::vocabulary::Vocabulary;
 
 /// Stage 1a: classify all blocks of a text; gives the number of its letters in bytes.
-#[must_use]
-pub fn classify(instructions: Instructions, text: &str, classes: &ClassTable) -> u32 {
-    let mut unassigned = None;
-    (0..text.len())
-        .step_by(BLOCK)
-        .map(|start| {
-            let text = text.as_bytes();
-            let masks = classify_block::<Gpt2Masks>(instructions, text, start, classes, &mut unassigned);
-            masks.letter.count_ones()
-        })
-        .sum()
+///
+/// # Errors
+/// As the encoder: a code point without a class.
+pub fn classify_text(instructions: Instructions, text: &str, classes: &ClassTable) -> Result<u32> {
+    let mut rows = Rows::default();
+    let mut num_letters = 0;
+    for block in (0..text.len().div_ceil(BLOCK)).step_by(SLOTS) {
+        classify::<Gpt2Masks>(instructions, text.as_bytes(), classes, block, 0..SLOTS, &mut rows)?;
+        num_letters += rows.letter.iter().map(|letters| letters.count_ones()).sum::<u32>();
+    }
+    Ok(num_letters)
 }
 
 /// Stages 1a and 1b: where the pieces of a text start, and its end.

@@ -4,6 +4,7 @@ use super::cutter::{Cutter, Job, JobSizes};
 use super::*;
 use crate::Error;
 use crate::preparation::Preparation;
+use crate::split::Splitting;
 use crate::testing::{text, vocabulary};
 use proptest::prelude::*;
 
@@ -13,6 +14,10 @@ const TINY: usize = 1 << 12;
 fn with_all_classes(mut encoder: Encoder) -> Encoder {
     encoder.take_the_rest_for_others();
     encoder
+}
+
+fn splitting() -> impl Strategy<Value = Splitting> {
+    prop::sample::select(Splitting::all())
 }
 
 fn instructions() -> impl Strategy<Value = Instructions> {
@@ -48,13 +53,14 @@ proptest! {
     #[test]
     fn ids_are_those_of_the_plain_way(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         texts in prop::collection::vec(text(), 1..4),
         instructions in instructions(),
         cache_bytes in prop::sample::select(vec![TINY, 1 << 17]),
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let options = EncoderOptions { instructions, cache_bytes };
-        let encoder = with_all_classes(Encoder::with_options(vocabulary, options));
+        let encoder = with_all_classes(Encoder::with_options(vocabulary.with_splitting(splitting), options));
         let mut expected = Vec::new();
         let mut offsets = vec![0];
         for text in &texts {
@@ -74,13 +80,14 @@ proptest! {
     #[test]
     fn ids_do_not_depend_on_how_workers_share_documents(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         texts in prop::collection::vec(prop_oneof![text(), text_with_a_long_piece()], 1..4),
         instructions in instructions(),
         sizes in job_sizes(),
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let options = EncoderOptions { instructions, cache_bytes: TINY };
-        let encoder = with_all_classes(Encoder::with_options(vocabulary, options));
+        let encoder = with_all_classes(Encoder::with_options(vocabulary.with_splitting(splitting), options));
         let mut expected = Encoded { ids: vec![7, 8], offsets: vec![2] };
         for text in &texts {
             encoder.encode_plainly::<u32>(text, &mut expected.ids, &Cancel::default()).unwrap();
@@ -96,13 +103,14 @@ proptest! {
     #[test]
     fn jobs_are_the_documents(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         texts in prop::collection::vec(prop_oneof![text(), text_with_a_long_piece()], 0..4),
         sizes in job_sizes(),
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let encoder = with_all_classes(Encoder::new(vocabulary));
+        let encoder = with_all_classes(Encoder::new(vocabulary.with_splitting(splitting)));
         let instructions = Instructions::fastest();
-        let (splitting, preparation) = (encoder.vocabulary().splitting(), Preparation::default());
+        let preparation = Preparation::default();
         let mut cutter =
             Cutter::new(&texts, sizes, instructions, encoder.classes(), splitting, &preparation);
         let mut documents = vec![Vec::new()];
@@ -137,10 +145,11 @@ proptest! {
     #[test]
     fn parts_of_a_text_encode_alone_as_they_do_together(
         vocabulary in vocabulary(),
+        splitting in splitting(),
         text in text(),
         part_bytes in 1_usize..100,
     ) {
-        let encoder = with_all_classes(Encoder::new(vocabulary));
+        let encoder = with_all_classes(Encoder::new(vocabulary.with_splitting(splitting)));
         let mut whole: Vec<u32> = Vec::new();
         encoder.encode_plainly(&text, &mut whole, &Cancel::default()).unwrap();
         let mut joined: Vec<u32> = Vec::new();

@@ -10,7 +10,7 @@
 
 #![allow(clippy::cast_possible_truncation)] // places and lanes are below 34, ranks have 21 bits
 
-use super::pair_table::{FIRST_PRODUCT, MAX_INTERNAL_ID, NO_RANK, PairTable};
+use super::pair_table::{FIRST_PRODUCT, NO_RANK, PairTable};
 use super::queue::{self, QueueScratch};
 use super::seams::{Joined, Mend, RUN, Run, is_run, run_len};
 #[cfg(target_arch = "x86_64")]
@@ -26,9 +26,6 @@ pub(crate) const SHORT: usize = 32;
 /// Chunks merged at once, between two looks at the cancel flag.
 const CHUNKS: usize = 32;
 
-/// Stands where there is no token, before the first and after the last: it merges with nothing, which spares both ends
-/// a branch.
-const NO_TOKEN: u32 = MAX_INTERNAL_ID;
 /// Keys from here on say that no pair merges: `NO_RANK`, with any place.
 pub(super) const NO_KEY: u32 = NO_RANK << PLACE_BITS;
 pub(super) const PLACE_BITS: u32 = 5;
@@ -83,6 +80,22 @@ pub(super) fn merge_all(
     }
 }
 
+/// A merge: which lane is gone, and the pairs whose keys are to be found anew: that which ends in the product, and that
+/// which starts with it, with their lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Merged {
+    pub(super) gone: u32,
+    pub(super) lanes: [u32; 2],
+    pub(super) pairs: [(u32, u32); 2],
+}
+
+/// The key of a pair: its rank, and its lane, modulo 32, in the low bits.
+#[inline(always)]
+#[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+pub(super) fn key_of(rank: u32, lane: u32) -> u32 {
+    rank << PLACE_BITS | lane & (SHORT as u32 - 1)
+}
+
 /// The tokens of a piece while it is merged. Place p is byte p - 1; places 0 and `len + 1` hold no token.
 #[derive(Clone, Copy)]
 pub(super) struct Symbols {
@@ -93,36 +106,36 @@ pub(super) struct Symbols {
 
 impl Default for Symbols {
     fn default() -> Self {
-        Self { ids: [NO_TOKEN; SHORT + 2], starts: 0 }
+        Self { ids: [0; SHORT + 2], starts: 0 }
     }
 }
 
 impl Symbols {
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn new(piece: &[u8]) -> Self {
+    fn new(pairs: &PairTable, piece: &[u8]) -> Self {
         let mut symbols = Self::default();
         for (id, &byte) in symbols.ids[1..].iter_mut().zip(piece) {
             *id = u32::from(byte);
         }
-        symbols.begin(piece.len());
+        symbols.begin(pairs, piece.len());
         symbols
     }
 
-    /// `ids[1..=num_bytes]` are bytes; no token stands around them.
+    /// `ids[1..=num_bytes]` are bytes. Around them stands what merges with nothing, which spares both ends a branch.
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
-    pub(super) fn begin(&mut self, num_bytes: usize) {
-        self.ids[num_bytes + 1] = NO_TOKEN;
+    pub(super) fn begin(&mut self, pairs: &PairTable, num_bytes: usize) {
+        self.ids[0] = pairs.no_token();
+        self.ids[num_bytes + 1] = pairs.no_token();
         self.starts = (1 << (num_bytes + 2)) - 1;
     }
 
-    /// Merge the pair that `key` tells. Gives the lane of the token that is gone, and lane and new key of the pair that
-    /// ends in the product and of the one that starts with it. Lane p is place p + 1; the place before the first has
+    /// Merge the pair that `key` tells, and give what to do next. Lane p is place p + 1; the place before the first has
     /// lane 32 or more, which is none.
     #[inline(always)]
     #[allow(clippy::inline_always)] // as above
-    pub(super) fn merge(&mut self, pairs: &PairTable, key: u32) -> (u32, [(u32, u32); 2]) {
+    pub(super) fn merge(&mut self, key: u32) -> Merged {
         let place = (key & (SHORT as u32 - 1)) + 1;
         let gone = (self.starts & u64::MAX << place << 1).trailing_zeros();
         self.starts &= !(1 << gone);
@@ -131,10 +144,11 @@ impl Symbols {
         let id = (key >> PLACE_BITS) + FIRST_PRODUCT;
         self.ids[place as usize] = id;
         let (left, right) = (self.ids[previous as usize], self.ids[next as usize]);
-        let key = |rank: u32, place: u32| rank << PLACE_BITS | place.wrapping_sub(1) & (SHORT as u32 - 1);
-        let before = key(pairs.product_rank(left, id), previous);
-        let after = key(pairs.product_rank(id, right), place);
-        (gone - 1, [(previous.wrapping_sub(1), before), (place - 1, after)])
+        Merged {
+            gone: gone - 1,
+            lanes: [previous.wrapping_sub(1), place - 1],
+            pairs: [(left, id), (id, right)],
+        }
     }
 
     /// The tokens, in order.
@@ -156,7 +170,7 @@ impl Symbols {
 #[inline(always)]
 #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
 fn merge_plain<const N: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u32; SHORT]) -> usize {
-    let mut symbols = Symbols::new(piece);
+    let mut symbols = Symbols::new(pairs, piece);
     let mut keys = [NO_KEY; N];
     for (lane, (key, pair)) in keys.iter_mut().zip(piece.windows(2)).enumerate() {
         *key = pairs.byte_pair_rank(pair[0], pair[1]) << PLACE_BITS | lane as u32;
@@ -166,11 +180,11 @@ fn merge_plain<const N: usize>(pairs: &PairTable, piece: &[u8], tokens: &mut [u3
         if lowest >= NO_KEY {
             return symbols.collect(piece.len(), tokens);
         }
-        let (gone, changed) = symbols.merge(pairs, lowest);
-        keys[gone as usize] = NO_KEY;
-        for (lane, key) in changed {
+        let merged = symbols.merge(lowest);
+        keys[merged.gone as usize] = NO_KEY;
+        for (lane, (left, right)) in merged.lanes.into_iter().zip(merged.pairs) {
             if let Some(slot) = keys.get_mut(lane as usize) {
-                *slot = key;
+                *slot = key_of(pairs.product_rank(left, right), lane);
             }
         }
     }

@@ -216,12 +216,10 @@ fn stands(mend: &mut impl Mend, piece: &[u8], at: usize, left: Option<u32>, righ
 
 /// Length of the run of one byte that `bytes` begin with; 0 where it is shorter than a block.
 pub(super) fn run_len(bytes: &[u8]) -> usize {
-    match bytes.first_chunk::<RUN>() {
-        Some(block) if is_run(block) => {
-            bytes.iter().position(|&byte| byte != block[0]).unwrap_or(bytes.len())
-        }
-        _ => 0,
-    }
+    let (blocks, _) = bytes.as_chunks::<RUN>();
+    let Some(first) = blocks.first().filter(|block| is_run(block)) else { return 0 };
+    let num_same = RUN * blocks.iter().take_while(|&block| block == first).count();
+    num_same + bytes[num_same..].iter().take_while(|&&byte| byte == first[0]).count()
 }
 
 /// Shortest run that is worth counting.

@@ -1,13 +1,13 @@
 //! Short pieces merged several at a time with AVX-512.
 //!
-//! Each merge needs the one before it: find the lowest rank, look up the two new pairs, wait for the table. That is some
-//! 100 cycles in which the processor has nothing else to do, so four pieces take turns. A piece that is done makes room
-//! for the next one.
+//! Each merge needs the one before it: find the lowest rank, then look up the two new pairs, which lie somewhere in a table
+//! that the first caches seldom hold. So eight pieces take turns. A turn ends when the lines of its two pairs are asked for,
+//! and its next one begins by looking at them, when they have come. A piece that is done makes room for the next one.
 //!
 //! ```text
-//! lane 0   " foo"   find lowest ─ look up ─ ─ ─ ─ ─ ─ put keys │ find lowest ─ …
-//! lane 1   "bar"       find lowest ─ look up ─ ─ ─ ─ ─ ─ put keys │ …
-//! lane 2   …              find lowest ─ look up ─ …
+//! piece 0   " foo"   lowest, merge, ask ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ranks, lowest, merge, ask ─ ─ …
+//! piece 1   "bar"                     lowest, merge, ask ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ …
+//! piece 2   …                                          lowest, merge, ask ─ …
 //! ```
 //!
 //! The meaning is `ranked::merge_plain` for each piece alone.
@@ -22,15 +22,13 @@ use std::arch::x86_64::{
 };
 
 use super::pair_table::{NO_RANK, PairTable};
-use super::ranked::{NO_KEY, PLACE_BITS, SHORT, Symbols};
+use super::ranked::{NO_KEY, PLACE_BITS, SHORT, Symbols, key_of};
 use super::{ShortPiece, ShortTokens};
 
 /// Pieces that take turns.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 8;
 /// Ranks in one register.
 const LANES: usize = 16;
-/// The number of no piece.
-const NONE: usize = usize::MAX;
 
 /// A piece that is being merged: its keys in `V` registers of 16. In memory each change of a key would make the load of
 /// the whole vector wait for the store.
@@ -39,8 +37,10 @@ struct Turn<const V: usize> {
     keys: [__m512i; V],
     symbols: Symbols,
     num_bytes: usize,
-    /// Which piece it is; none has this number where there is nothing to do.
+    /// Which piece it is.
     piece: usize,
+    /// Pairs whose keys are to be found: lane, line and tag.
+    asked: [(u32, usize, u32); 2],
 }
 
 /// Merge pieces of 1 to `16 * V` bytes; `V` is 1 or 2.
@@ -55,28 +55,39 @@ pub(super) fn merge_all<const V: usize>(
     merged: &mut [ShortTokens],
 ) {
     assert!(V * LANES <= SHORT && pieces.len() <= merged.len(), "no room for the tokens");
-    let nothing = _mm512_set1_epi32(NO_KEY.cast_signed());
-    let mut turns =
-        [Turn { keys: [nothing; V], symbols: Symbols::default(), num_bytes: 0, piece: NONE }; SIDE_BY_SIDE];
+    let mut turns = [Turn::new(); SIDE_BY_SIDE];
     let mut next = 0;
-    for (turn, piece) in turns.iter_mut().zip(pieces) {
-        start(pairs, piece, next, turn);
-        next += 1;
+    let mut num_active = 0;
+    // Give the turn a piece that has a pair to merge; pieces that have none are done. `false` where no piece is left.
+    let mut begin = |turn: &mut Turn<V>, merged: &mut [ShortTokens]| {
+        while let Some(piece) = pieces.get(next) {
+            start(pairs, piece, next, turn);
+            next += 1;
+            if merge_lowest(pairs, turn) {
+                return true;
+            }
+            turn.collect(merged);
+        }
+        false
+    };
+    while num_active < SIDE_BY_SIDE && begin(&mut turns[num_active], merged) {
+        num_active += 1;
     }
-    let mut num_active = next;
     while num_active > 0 {
-        for turn in &mut turns {
-            if step(pairs, turn) || turn.piece == NONE {
+        let mut number = 0;
+        while number < num_active {
+            let turn = &mut turns[number];
+            put_keys(pairs, turn);
+            if merge_lowest(pairs, turn) {
+                number += 1;
                 continue;
             }
-            let ShortTokens { tokens, count } = &mut merged[turn.piece];
-            *count = turn.symbols.collect(turn.num_bytes, tokens);
-            if let Some(piece) = pieces.get(next) {
-                start(pairs, piece, next, turn);
-                next += 1;
+            turn.collect(merged);
+            if begin(turn, merged) {
+                number += 1;
             } else {
-                turn.piece = NONE;
                 num_active -= 1;
+                turns[number] = turns[num_active];
             }
         }
     }
@@ -98,11 +109,29 @@ pub(super) fn merge_one(pairs: &PairTable, piece: &ShortPiece, tokens: &mut [u32
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
 fn merge_alone<const V: usize>(pairs: &PairTable, piece: &ShortPiece, tokens: &mut [u32; SHORT]) -> usize {
-    let keys = [_mm512_set1_epi32(NO_KEY.cast_signed()); V];
-    let mut turn = Turn { keys, symbols: Symbols::default(), num_bytes: 0, piece: NONE };
+    let mut turn = Turn::new();
     start::<V>(pairs, piece, 0, &mut turn);
-    while step(pairs, &mut turn) {}
+    while merge_lowest(pairs, &mut turn) {
+        put_keys(pairs, &mut turn);
+    }
     turn.symbols.collect(turn.num_bytes, tokens)
+}
+
+impl<const V: usize> Turn<V> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+    fn new() -> Self {
+        let keys = [_mm512_set1_epi32(NO_KEY.cast_signed()); V];
+        Self { keys, symbols: Symbols::default(), num_bytes: 0, piece: 0, asked: [(0, 0, 0); 2] }
+    }
+
+    /// Hand in the tokens of a piece that is done.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+    fn collect(&self, merged: &mut [ShortTokens]) {
+        let ShortTokens { tokens, count } = &mut merged[self.piece];
+        *count = self.symbols.collect(self.num_bytes, tokens);
+    }
 }
 
 /// Each byte a token, and the ranks of all pairs of bytes.
@@ -137,27 +166,44 @@ fn start<const V: usize>(pairs: &PairTable, piece: &ShortPiece, number: usize, t
         let lane_numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32((LANES * vector) as i32));
         *keys = _mm512_or_si512(_mm512_slli_epi32::<PLACE_BITS>(ranks), lane_numbers);
     }
-    turn.symbols.begin(piece.num_bytes);
+    turn.symbols.begin(pairs, piece.num_bytes);
     (turn.num_bytes, turn.piece) = (piece.num_bytes, number);
 }
 
-/// Merge the pair of lowest rank; `false` where none merges.
+/// Merge the pair of lowest rank and ask for the lines of the two new pairs; `false` where no pair merges.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-fn step<const V: usize>(pairs: &PairTable, turn: &mut Turn<V>) -> bool {
+fn merge_lowest<const V: usize>(pairs: &PairTable, turn: &mut Turn<V>) -> bool {
     let least = turn.keys.iter().skip(1).fold(turn.keys[0], |least, &keys| _mm512_min_epu32(least, keys));
     let lowest = _mm512_reduce_min_epu32(least);
     if lowest >= NO_KEY {
         return false;
     }
-    let (gone, changed) = turn.symbols.merge(pairs, lowest);
-    for (vector, keys) in turn.keys.iter_mut().enumerate() {
-        // A lane that is none, or of the other vector, sets nothing.
-        let lane_mask = |lane: u32| ((1_u64 << (lane & 63)) >> (LANES * vector)) as u16;
-        *keys = _mm512_mask_set1_epi32(*keys, lane_mask(gone), NO_KEY.cast_signed());
-        for (lane, key) in changed {
-            *keys = _mm512_mask_set1_epi32(*keys, lane_mask(lane), key.cast_signed());
-        }
+    let merged = turn.symbols.merge(lowest);
+    for ((asked, lane), (left, right)) in turn.asked.iter_mut().zip(merged.lanes).zip(merged.pairs) {
+        let (line, tag) = pairs.place(left, right);
+        pairs.prefetch_line(line);
+        *asked = (lane, line, tag);
     }
+    put_key(turn, merged.gone, NO_KEY);
     true
+}
+
+/// The keys of the pairs that were asked for.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+fn put_keys<const V: usize>(pairs: &PairTable, turn: &mut Turn<V>) {
+    for (lane, line, tag) in turn.asked {
+        put_key(turn, lane, key_of(pairs.rank_from_avx512(line, tag), lane));
+    }
+}
+
+/// A lane that is none sets nothing.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+fn put_key<const V: usize>(turn: &mut Turn<V>, lane: u32, key: u32) {
+    for (vector, keys) in turn.keys.iter_mut().enumerate() {
+        let lane_mask = ((1_u64 << (lane & 63)) >> (LANES * vector)) as u16;
+        *keys = _mm512_mask_set1_epi32(*keys, lane_mask, key.cast_signed());
+    }
 }

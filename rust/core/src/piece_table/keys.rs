@@ -78,7 +78,7 @@ static USED: [u128; WORD + 2] = {
 };
 
 #[inline]
-fn whole_key(text: &[u8], start: usize, end: usize) -> u128 {
+pub(super) fn whole_key(text: &[u8], start: usize, end: usize) -> u128 {
     match text[start..].first_chunk() {
         Some(bytes) => !u128::from_le_bytes(*bytes) & USED[(end - start).min(WORD + 1)],
         None => tail_key(text, start, end),

@@ -21,9 +21,11 @@
 //!
 //! The meaning of all this is `split::Pieces`, which the tests compare it with.
 
+use std::ops::Range;
+
 use super::Splitting;
 use super::cl100k::{self, Cl100kMasks};
-use super::classify::{BLOCK, classify_block};
+use super::classify::{BLOCK, classify};
 use super::code::{self, CodeMasks};
 use super::gpt2::{self, Gpt2Masks};
 use super::o200k::{self, O200kMasks};
@@ -31,7 +33,7 @@ pub(crate) use super::rows::SEGMENT;
 use super::rows::{BLOCKS, Masks, Rows, SLOTS, first_set, is_set, last_set};
 use super::scan::Text;
 use super::starts::Starts;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::instructions::{Instructions, Level};
 use crate::unicode::{Class, ClassTable};
 
@@ -179,43 +181,32 @@ impl Boundaries {
         classes: &ClassTable,
     ) -> Result<()> {
         self.rows.restart::<M>();
-        self.classify::<M>(instructions, text, classes, SLOTS - 1)
+        self.classify::<M>(instructions, text, classes, SLOTS - 1..SLOTS)
     }
 
     /// Classify the segment and find its starts by masks.
     #[inline]
     fn find<M: Masks>(&mut self, instructions: Instructions, segment: Segment<'_>) -> Result<()> {
         self.rows.carry_over::<M>();
-        for slot in 2..self.rows.num_blocks + 2 {
-            self.classify::<M>(instructions, segment.text.bytes, segment.text.classes, slot)?;
-        }
+        let slots = 2..self.rows.num_blocks + 2;
+        self.classify::<M>(instructions, segment.text.bytes, segment.text.classes, slots)?;
         find::<M>(&mut self.rows, instructions);
         self.rows.apply_carried(self.set_ahead);
         Ok(())
     }
 
-    /// Classify the next block of the text (one past its end has no bits) into `slot`.
+    /// Classify the next blocks of the text (those past its end have no bits) into `slots`.
     #[inline]
     fn classify<M: Masks>(
         &mut self,
         instructions: Instructions,
         text: &[u8],
         classes: &ClassTable,
-        slot: usize,
+        slots: Range<usize>,
     ) -> Result<()> {
-        let start = self.next_block * BLOCK;
-        self.next_block += 1;
-        if start >= text.len() {
-            self.rows.put::<M>(slot, &super::classify::BlockMasks::default());
-            return Ok(());
-        }
-        let mut unassigned = None;
-        let masks = classify_block::<M>(instructions, text, start, classes, &mut unassigned);
-        self.rows.put::<M>(slot, &masks);
-        match unassigned {
-            Some(code_point) => Err(Error::UnicodeRestNeeded { code_point }),
-            None => Ok(()),
-        }
+        let first_block = self.next_block;
+        self.next_block += slots.len();
+        classify::<M>(instructions, text, classes, first_block, slots, &mut self.rows)
     }
 
     /// Nothing starts at the end of the text itself.

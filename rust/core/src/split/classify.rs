@@ -15,7 +15,10 @@
 //! A character of several bytes sets its class on all of them, so that inside a character the class never changes.
 //! The plain form, `block_portable`, says what the masks mean; the other two differ in the ASCII part alone.
 
-use super::rows::Masks;
+use std::ops::Range;
+
+use super::rows::{Masks, Row, Rows, SLOTS};
+use crate::error::{Error, Result};
 use crate::instructions::{Instructions, Level};
 use crate::unicode::{Class, ClassTable, decode};
 
@@ -57,55 +60,105 @@ pub(crate) struct BlockMasks {
     pub(crate) inner: u64,
 }
 
-/// Masks of the 64 bytes of `text` from `start` on (fewer at its end; `start < text.len()`).
+/// Classify the blocks of `text` from `first_block` on into these slots of the rows. A block past the end has no bits.
 ///
-/// The first code point that has no class yet is noted in `unassigned`, and taken for `Other`.
+/// # Errors
+///
+/// `UnicodeRestNeeded` at a code point that has no class yet.
 #[inline]
-pub(crate) fn classify_block<M: Masks>(
+pub(crate) fn classify<M: Masks>(
     instructions: Instructions,
     text: &[u8],
-    start: usize,
     classes: &ClassTable,
-    unassigned: &mut Option<u32>,
-) -> BlockMasks {
-    let rest = &text[start..];
-    let mut padded = [0; BLOCK];
-    let (block, inside) = if let Some(block) = rest.first_chunk::<BLOCK>() {
-        (block, u64::MAX)
-    } else {
-        padded[..rest.len()].copy_from_slice(rest);
-        (&padded, (1 << rest.len()) - 1)
-    };
-    let ascii = match instructions.level() {
-        Level::Portable => ascii_portable::<M>(block),
+    first_block: usize,
+    slots: Range<usize>,
+    rows: &mut Rows,
+) -> Result<()> {
+    let long = match instructions.level() {
+        Level::Portable => classify_ascii::<M>(text, first_block, slots.clone(), rows, ascii_portable::<M>),
         // SAFETY: a level exists only where the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { ascii_avx2::<M>(block) },
+        Level::Avx2 => unsafe { classify_avx2::<M>(text, first_block, slots.clone(), rows) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { ascii_avx512::<M>(block) },
+        Level::Avx512 => unsafe { classify_avx512::<M>(text, first_block, slots.clone(), rows) },
     };
-    let mut masks = BlockMasks {
-        letter: ascii.letter & inside,
-        number: ascii.number & inside,
-        white: ascii.white & inside,
-        blank: ascii.blank & inside,
-        apostrophe: ascii.apostrophe & inside,
-        white_ascii: ascii.white & inside,
-        ..BlockMasks::default()
-    };
-    if M::MORE {
-        masks.upper = ascii.upper & inside;
-        masks.lower = ascii.letter & !ascii.upper & inside;
-        masks.newline = ascii.newline & inside;
-        masks.slash = ascii.slash & inside;
-        masks.inner = ascii.inner & inside;
+    if long.iter().all(|&long| long == 0) {
+        return Ok(());
     }
-    if ascii.long != 0 {
-        add_long_characters(&mut masks, ascii.long, text, start, classes, unassigned);
+    classify_long_characters::<M>(text, classes, first_block, slots, rows, &long)
+}
+
+/// The ASCII part of `classify`: all blocks in one loop, so that what is the same for each stays in registers. Gives the
+/// bytes of longer characters, by slot; they are taken for others here.
+#[inline(always)]
+#[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+fn classify_ascii<M: Masks>(
+    text: &[u8],
+    first_block: usize,
+    slots: Range<usize>,
+    rows: &mut Rows,
+    ascii: impl Fn(&[u8; BLOCK]) -> AsciiMasks,
+) -> Row {
+    assert!(slots.end <= SLOTS, "more blocks than slots");
+    let mut long = [0; SLOTS];
+    let blocks = text.get(first_block * BLOCK..).unwrap_or_default();
+    let (whole, tail) = blocks.as_chunks::<BLOCK>();
+    let num_whole = whole.len().min(slots.len());
+    for (slot, block) in slots.clone().zip(whole) {
+        let masks = ascii(block);
+        long[slot] = masks.long;
+        rows.put::<M>(slot, &masks.of_block::<M>(u64::MAX));
     }
-    masks.other = inside & !(masks.letter | masks.number | masks.white);
-    masks
+    for number in num_whole..slots.len() {
+        let slot = slots.start + number;
+        // The text ends in the first of these, if it does not end between blocks.
+        let num_inside = if number == whole.len() { tail.len() } else { 0 };
+        let mut block = [0; BLOCK];
+        block[..num_inside].copy_from_slice(&tail[..num_inside]);
+        let masks = ascii(&block);
+        long[slot] = masks.long;
+        rows.put::<M>(slot, &masks.of_block::<M>((1 << num_inside) - 1));
+    }
+    long
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn classify_avx2<M: Masks>(text: &[u8], first_block: usize, slots: Range<usize>, rows: &mut Rows) -> Row {
+    classify_ascii::<M>(text, first_block, slots, rows, |block| ascii_avx2::<M>(block))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn classify_avx512<M: Masks>(text: &[u8], first_block: usize, slots: Range<usize>, rows: &mut Rows) -> Row {
+    classify_ascii::<M>(text, first_block, slots, rows, |block| ascii_avx512::<M>(block))
+}
+
+/// Correct the slots of blocks that have characters of more than one byte.
+#[inline(never)]
+fn classify_long_characters<M: Masks>(
+    text: &[u8],
+    classes: &ClassTable,
+    first_block: usize,
+    slots: Range<usize>,
+    rows: &mut Rows,
+    long: &Row,
+) -> Result<()> {
+    let mut unassigned = None;
+    for slot in slots.clone() {
+        if long[slot] != 0 {
+            let mut masks = rows.get::<M>(slot);
+            let start = (first_block + slot - slots.start) * BLOCK;
+            add_long_characters(&mut masks, long[slot], text, start, classes, &mut unassigned);
+            masks.other &= !(masks.letter | masks.number | masks.white);
+            rows.put::<M>(slot, &masks);
+        }
+    }
+    match unassigned {
+        Some(code_point) => Err(Error::UnicodeRestNeeded { code_point }),
+        None => Ok(()),
+    }
 }
 
 /// What the ASCII bytes of a block are, and which bytes are none.
@@ -124,6 +177,32 @@ struct AsciiMasks {
     slash: u64,
     /// Bytes 0x80 to 0xbf.
     inner: u64,
+}
+
+impl AsciiMasks {
+    /// The masks of a block of which the bytes in `inside` belong to the text.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+    fn of_block<M: Masks>(&self, inside: u64) -> BlockMasks {
+        let mut masks = BlockMasks {
+            letter: self.letter & inside,
+            number: self.number & inside,
+            white: self.white & inside,
+            other: !(self.letter | self.number | self.white) & inside,
+            blank: self.blank & inside,
+            apostrophe: self.apostrophe & inside,
+            white_ascii: self.white & inside,
+            ..BlockMasks::default()
+        };
+        if M::MORE {
+            masks.upper = self.upper & inside;
+            masks.lower = self.letter & !self.upper & inside;
+            masks.newline = self.newline & inside;
+            masks.slash = self.slash & inside;
+            masks.inner = self.inner & inside;
+        }
+        masks
+    }
 }
 
 fn ascii_portable<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
@@ -150,6 +229,7 @@ fn ascii_portable<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
 /// Two halves of 32 bytes. AVX2 compares signed bytes only, so `x < n` unsigned is `min(x, n - 1) == x`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[inline]
 #[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
 fn ascii_avx2<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
     use std::arch::x86_64::{
@@ -186,6 +266,7 @@ fn ascii_avx2<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
 #[allow(clippy::cast_ptr_alignment)] // the load asks for no alignment
 fn ascii_avx512<M: Masks>(block: &[u8; BLOCK]) -> AsciiMasks {
     use std::arch::x86_64::{
@@ -287,7 +368,18 @@ mod tests {
             for start in (0..text.len()).step_by(BLOCK) {
                 let mut masks = Vec::new();
                 for instructions in Instructions::available() {
-                    masks.push(classify_block::<Cl100kMasks>(instructions, text.as_bytes(), start, classes, &mut None));
+                    let mut rows = Rows::default();
+                    classify::<Cl100kMasks>(instructions, text.as_bytes(), classes, start / BLOCK, 2..5, &mut rows)?;
+                    masks.push(rows.get::<Cl100kMasks>(2));
+                    // The blocks behind, past the end too, are what they are alone.
+                    for (slot, block) in (3..5).zip(start / BLOCK + 1..) {
+                        let mut alone = Rows::default();
+                        classify::<Cl100kMasks>(instructions, text.as_bytes(), classes, block, 0..1, &mut alone)?;
+                        prop_assert_eq!(rows.get::<Cl100kMasks>(slot), alone.get::<Cl100kMasks>(0));
+                        if block * BLOCK >= text.len() {
+                            prop_assert_eq!(rows.get::<Cl100kMasks>(slot), BlockMasks::default());
+                        }
+                    }
                 }
                 prop_assert!(masks.windows(2).all(|pair| pair[0] == pair[1]));
                 for (position, character) in text.char_indices() {

@@ -122,7 +122,8 @@ impl Rows {
         self.more.lone[SLOTS - 2] = 0;
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
     pub(crate) fn put<M: Masks>(&mut self, slot: usize, masks: &BlockMasks) {
         self.letter[slot] = masks.letter;
         self.number[slot] = masks.number;
@@ -140,6 +141,30 @@ impl Rows {
             self.more.slash[slot] = masks.slash;
             self.more.inner[slot] = masks.inner;
         }
+    }
+
+    /// What `put` put there.
+    pub(crate) fn get<M: Masks>(&self, slot: usize) -> BlockMasks {
+        let mut masks = BlockMasks {
+            letter: self.letter[slot],
+            number: self.number[slot],
+            other: self.other[slot],
+            white: self.white[slot],
+            white_ascii: self.white_ascii[slot],
+            white_last: self.white_last[slot],
+            blank: self.blank[slot],
+            apostrophe: self.apostrophe[slot],
+            ..BlockMasks::default()
+        };
+        if M::MORE {
+            masks.upper = self.more.upper[slot];
+            masks.lower = self.more.lower[slot];
+            masks.mark = self.more.mark[slot];
+            masks.newline = self.more.newline[slot];
+            masks.slash = self.more.slash[slot];
+            masks.inner = self.more.inner[slot];
+        }
+        masks
     }
 
     /// The last block worked off and the block behind it become slots 0 and 1.
