@@ -152,9 +152,11 @@ class TokenizerMeter:
             parallel_texts = [text for index, text in enumerate(parallel_texts) if index not in left_out]
         reference_tokens = self._num_tokens(self.reference, texts, threads)
         parallel_tokens = self._num_tokens(self.tokenizer, parallel_texts, threads)
-        if self.tokenizer.native is not None:
+        native = self.tokenizer.native
+        # Where texts are changed before they are encoded, only `tokenizers` knows what a token covers.
+        if native is not None and native.tiles_texts:
             bad = self._counters.add_texts(
-                self.tokenizer.native,
+                native,
                 texts,
                 threads,
                 skip_bad,

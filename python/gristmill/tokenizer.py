@@ -80,6 +80,9 @@ class Tokenizer(Vocabulary):
         if self._native is None or not self._decodes_bytes:
             self._reference.get()  # what cannot be read is told now, not at the first text
         super().__init__(text, content, roles or {}, name, self._native)
+        if self.eos_token is not None and content["model"].get("ignore_merges"):
+            # A piece that is a token stands for it, though no merge makes it.
+            self._eos_in_text |= self.encode(self.eos_token).tolist() == [self.eos_token_id]
 
     # Making one ------------------------------------------------------------------------------------------
 
@@ -434,7 +437,8 @@ def _given_roles(eos_token: str | None, pad_token: str | None) -> dict[str, str]
 def _choose_engine(tokenizer_json: str, name: str) -> tuple[_native.Encoder | None, EngineChoice]:
     try:
         encoder = _native.Encoder.from_json(tokenizer_json)
-        return encoder, EngineChoice("gristmill", f"byte-level BPE with the {encoder.pattern} pattern")
+        cut = f"with the {encoder.pattern} pattern" if encoder.pattern else "without a pattern"
+        return encoder, EngineChoice("gristmill", ", ".join([f"byte-level BPE {cut}", *encoder.extras]))
     except UnsupportedTokenizerError as error:
         return None, EngineChoice("tokenizers", str(error))
     except (TokenizerError, UnicodeEncodeError) as error:  # the latter: a lone surrogate in the text

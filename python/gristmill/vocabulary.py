@@ -290,4 +290,10 @@ def _keeps_bytes(content: dict[str, Any]) -> bool:
         and len(byte_level) == 1
         # what a file leaves out is true by default
         and not byte_level[0].get("add_prefix_space", True)
+        # an added token may take the white space around it
+        and not any(
+            entry.get("lstrip") or entry.get("rstrip")
+            for entry in files.added_tokens(content)
+            if not entry.get("special")
+        )
     )

@@ -4,7 +4,7 @@ mod batch;
 mod cutter;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use batch::Encoded;
 
@@ -14,8 +14,10 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
+use crate::merge::cuts::Cuts;
 use crate::merge::{MergeScratch, MergeTable, Merger};
-use crate::split::Pieces;
+use crate::preparation::Section;
+use crate::split::{Pieces, Splitting};
 use crate::unicode::{Class, ClassTable};
 use crate::vocabulary::Vocabulary;
 use crate::worker::{MAX_TEXT, Worker};
@@ -30,6 +32,8 @@ const MAX_WORKER_BYTES: usize = 12 << 20;
 pub struct Encoder {
     vocabulary: Vocabulary,
     merger: Merger,
+    /// Where no pattern cuts texts.
+    cuts: Option<Arc<Cuts>>,
     /// Made when `encode_plainly` is called first.
     plain_merges: OnceLock<MergeTable>,
     classes: ClassTable,
@@ -91,6 +95,7 @@ impl Encoder {
     pub fn with_options(vocabulary: Vocabulary, options: EncoderOptions) -> Self {
         Self {
             merger: Merger::new(&vocabulary),
+            cuts: (vocabulary.splitting() == Splitting::Whole).then(|| Arc::new(Cuts::new(&vocabulary))),
             plain_merges: OnceLock::new(),
             vocabulary,
             classes: ClassTable::unicode_14(),
@@ -149,13 +154,35 @@ impl Encoder {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
+        let preparation = self.vocabulary.preparation();
+        if preparation.is_nothing() {
+            return self.encode_prepared(text, scratch, ids, cancel);
+        }
+        preparation.for_each_section(text, |section| match section {
+            Section::Text(text) => self.encode_prepared(&text, scratch, ids, cancel),
+            Section::Token(id) => {
+                ids.push(I::from_u32(id));
+                Ok(())
+            }
+        })
+    }
+
+    /// Append the ids of a text that is only cut into pieces.
+    fn encode_prepared<I: TokenId>(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
         let worker = self.worker(scratch);
-        for part in parts(text, MAX_TEXT / 2) {
+        let part_bytes = if self.cuts.is_none() { MAX_TEXT / 2 } else { text.len() };
+        for part in parts(text, part_bytes) {
             if part.len() <= MAX_TEXT {
                 worker.encode_into(&self.merger, self.classes(), part, ids, cancel)?;
             } else {
                 // A gigabyte without a place to cut: mostly one piece, whose ids take long in any way.
-                self.encode_plainly(part, ids, cancel)?;
+                self.encode_pieces_plainly(part, ids, cancel)?;
             }
         }
         Ok(())
@@ -166,7 +193,8 @@ impl Encoder {
         let instructions = self.options.instructions;
         let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
         let splitting = self.vocabulary.splitting();
-        I::worker(scratch).get_or_insert_with(|| Worker::new(splitting, instructions, cache_bytes))
+        I::worker(scratch)
+            .get_or_insert_with(|| Worker::new(splitting, self.cuts.clone(), instructions, cache_bytes))
     }
 
     /// As `encode_into`, in jobs of about `job_bytes`, as several workers have them.
@@ -180,12 +208,26 @@ impl Encoder {
     /// The meaning of `encode_into`, without masks, tables and vectors: each piece of the plain scanner is merged by
     /// the general merger. Tests compare the two.
     pub fn encode_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {
+        self.vocabulary.preparation().for_each_section(text, |section| match section {
+            Section::Text(text) => self.encode_pieces_plainly(&text, ids, cancel),
+            Section::Token(id) => {
+                ids.push(I::from_u32(id));
+                Ok(())
+            }
+        })
+    }
+
+    fn encode_pieces_plainly<I: TokenId>(&self, text: &str, ids: &mut Vec<I>, cancel: &Cancel) -> Result<()> {
         let merges = self.plain_merges.get_or_init(|| MergeTable::new(&self.vocabulary));
         let mut scratch = MergeScratch::default();
         let mut pieces = Pieces::new(self.vocabulary.splitting(), text, self.classes());
         while let Some((start, end)) = pieces.next_piece()? {
             cancel.check()?;
-            merges.merge_into(&text.as_bytes()[start..end], &mut scratch, ids, cancel)?;
+            let piece = &text.as_bytes()[start..end];
+            match self.vocabulary.whole_tokens().and_then(|whole| whole.get(piece)) {
+                Some(id) => ids.push(I::from_u32(id)),
+                None => merges.merge_into(piece, &mut scratch, ids, cancel)?,
+            }
         }
         Ok(())
     }

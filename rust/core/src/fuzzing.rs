@@ -166,6 +166,9 @@ pub fn loader(data: &[u8]) {
     encoder.encode_plainly(text, &mut plain, &Cancel::default()).unwrap();
     encoder.encode_into(text, &mut Scratch::default(), &mut fast, &Cancel::default()).unwrap();
     assert_eq!(fast, plain);
+    if !encoder.vocabulary().tiles_texts() {
+        return;
+    }
     let decoded = encoder.vocabulary().decode(plain.iter().map(|&id| i64::from(id))).unwrap();
     assert_eq!(decoded, text.as_bytes());
 }

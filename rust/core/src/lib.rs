@@ -10,7 +10,8 @@
 //! # The core in sixty seconds
 //!
 //! [`Vocabulary`](vocabulary::Vocabulary) reads a `tokenizer.json`, or says why this engine does not cover it.
-//! [`Encoder`](encoder::Encoder) turns a text into ids: [`split`] cuts it into pieces as the regex of the tokenizer does,
+//! [`Encoder`](encoder::Encoder) turns a text into ids: where the tokenizer has added tokens or a normalizer, `preparation`
+//! sees to them first; then [`split`] cuts it into pieces as the regex of the tokenizer does,
 //! `piece_table` remembers the ids of pieces seen before, [`merge`] makes those of new ones by the rule that
 //! defines BPE. [`parallel`] runs that over a batch in scoped threads. [`Packer`](packer::Packer) puts EOS after
 //! each document, deals the documents out to lanes and chops the lanes into blocks; it can tell where it stands
@@ -24,6 +25,7 @@
 //!
 //! One stage a file. Ids are exactly those of the Python package `tokenizers`; nothing is approximated.
 
+mod added_tokens;
 pub mod arrow;
 pub mod best_fit;
 mod byte_alphabet;
@@ -40,10 +42,12 @@ mod join;
 mod lane;
 pub mod merge;
 pub mod metrics;
+mod normalize;
 pub mod order;
 pub mod packer;
 pub mod parallel;
 mod piece_table;
+mod preparation;
 pub mod segments;
 pub mod split;
 #[doc(hidden)]

@@ -12,6 +12,7 @@
 //! These three take any list of merges, and say what merging means. Nearly all vocabularies allow more: ids that
 //! are ranks (`pair_table`), on which `ranked` does the same several times faster. `Merger` chooses.
 
+pub(crate) mod cuts;
 pub(crate) mod pair_table;
 mod queue;
 pub(crate) mod ranked;
@@ -21,6 +22,8 @@ mod short;
 mod side_by_side;
 mod windows;
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use self::pair_table::PairTable;
@@ -29,7 +32,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{TokenIndex, Vocabulary};
 
 /// Rank and product of each pair that merges.
 #[derive(Debug, Clone)]
@@ -124,10 +127,17 @@ impl PairRanks for MergeTable {
     }
 }
 
-/// The fastest form of merging that a vocabulary allows. Gives external ids.
+/// Pieces to external ids, by the fastest form of merging that a vocabulary allows.
+#[derive(Debug)]
+pub(crate) struct Merger {
+    rule: Rule,
+    /// Pieces that are tokens as a whole, where the model takes them so before it merges anything.
+    whole: Option<Arc<TokenIndex>>,
+}
+
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // there is one to an encoder
-pub(crate) enum Merger {
+enum Rule {
     /// Internal ids are ranks.
     Ranked(PairTable),
     /// Any list of merges.
@@ -175,10 +185,11 @@ pub(crate) struct MergerScratch {
 
 impl Merger {
     pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
-        match PairTable::new(vocabulary) {
-            Some(pairs) => Self::Ranked(pairs),
-            None => Self::General(MergeTable::new(vocabulary)),
-        }
+        let rule = match PairTable::new(vocabulary) {
+            Some(pairs) => Rule::Ranked(pairs),
+            None => Rule::General(MergeTable::new(vocabulary)),
+        };
+        Self { rule, whole: vocabulary.whole_tokens().cloned() }
     }
 
     /// Merge pieces of 1 to `SHORT` bytes, each into the place of the same number in `merged`.
@@ -189,8 +200,8 @@ impl Merger {
         scratch: &mut MergerScratch,
         merged: &mut [ShortTokens],
     ) {
-        match self {
-            Self::Ranked(pairs) => {
+        match &self.rule {
+            Rule::Ranked(pairs) => {
                 ranked::merge_all(instructions, pairs, pieces, merged);
                 for merged in &mut merged[..pieces.len()] {
                     for token in &mut merged.tokens[..merged.count] {
@@ -198,14 +209,23 @@ impl Merger {
                     }
                 }
             }
-            Self::General(table) => {
+            Rule::General(table) => {
                 let MergeScratch { queue, tokens, .. } = &mut scratch.general;
-                for (piece, merged) in pieces.iter().zip(merged) {
+                for (piece, merged) in pieces.iter().zip(&mut *merged) {
                     tokens.clear();
                     table.merge_whole(piece.bytes(), queue, tokens);
                     merged.count = tokens.len();
                     merged.tokens[..tokens.len()].copy_from_slice(tokens);
                 }
+            }
+        }
+        let Some(whole) = &self.whole else { return };
+        for (piece, merged) in pieces.iter().zip(merged) {
+            // If merging gives one token, it is that of the whole piece.
+            if merged.count > 1
+                && let Some(id) = whole.get(piece.bytes())
+            {
+                (merged.tokens[0], merged.count) = (id, 1);
             }
         }
     }
@@ -219,11 +239,27 @@ impl Merger {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        match self {
-            Self::Ranked(pairs) => {
-                ranked::merge_long(instructions, pairs, piece, &mut scratch.ranked, ids, cancel)
+        if let Some(id) = self.whole.as_ref().and_then(|whole| whole.get(piece)) {
+            ids.push(I::from_u32(id));
+            return Ok(());
+        }
+        self.merge_part(instructions, piece, scratch, ids, cancel)
+    }
+
+    /// As `merge_long`, of a part of a piece, which is no token as a whole.
+    pub(crate) fn merge_part<I: TokenId>(
+        &self,
+        instructions: Instructions,
+        part: &[u8],
+        scratch: &mut MergerScratch,
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        match &self.rule {
+            Rule::Ranked(pairs) => {
+                ranked::merge_long(instructions, pairs, part, &mut scratch.ranked, ids, cancel)
             }
-            Self::General(table) => table.merge_into(piece, &mut scratch.general, ids, cancel),
+            Rule::General(table) => table.merge_into(part, &mut scratch.general, ids, cancel),
         }
     }
 
@@ -240,12 +276,12 @@ impl Merger {
         part: &[I],
     ) {
         let queue = &mut queue::QueueScratch::default();
-        match self {
-            Self::Ranked(pairs) => {
+        match &self.rule {
+            Rule::Ranked(pairs) => {
                 let mut form = ranked::Form { instructions, pairs, queue };
                 seams::join_ids(&mut form, piece, seam, ids, base, part);
             }
-            Self::General(table) => {
+            Rule::General(table) => {
                 seams::join_ids(&mut windows::Form { table, queue }, piece, seam, ids, base, part);
             }
         }

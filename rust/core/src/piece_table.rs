@@ -385,6 +385,17 @@ impl<I: TokenId> PieceTable<I> {
         merger.merge_long(self.instructions, piece, &mut self.merging, ids, cancel)
     }
 
+    /// Append the ids of a part of a piece, merged alone.
+    pub(crate) fn encode_part(
+        &mut self,
+        merger: &Merger,
+        part: &[u8],
+        ids: &mut Vec<I>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        merger.merge_part(self.instructions, part, &mut self.merging, ids, cancel)
+    }
+
     /// Whether the table of longest entries has these bytes; then `piece` gets the ids of them.
     fn find_longest(&mut self, piece: usize, bytes: &[u8]) -> bool {
         let Some(place) = self.longest_place(bytes) else { return false };

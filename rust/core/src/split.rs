@@ -48,6 +48,8 @@ pub enum Splitting {
     O200k,
     /// Our own for code.
     Code,
+    /// Not at all: a text is one piece.
+    Whole,
 }
 
 impl Splitting {
@@ -59,6 +61,7 @@ impl Splitting {
             Self::Cl100k(options) => options.piece_end(text, start),
             Self::O200k => o200k::piece_end(text, start),
             Self::Code => code::piece_end(text, start),
+            Self::Whole => Ok(text.bytes.len()),
         }
     }
 }

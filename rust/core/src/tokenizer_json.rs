@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result, invalid, unsupported};
 use crate::split::Splitting;
+use crate::split::patterns::PreTokenizer;
 
 /// A JSON object whose values are not parsed yet: a vocabulary takes most of the time, and is read once.
 #[derive(Debug, Default)]
@@ -52,18 +53,25 @@ pub(crate) struct TokenizerFile<'a> {
     model: RawObject<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq, Eq)]
 pub(crate) struct AddedToken {
     pub(crate) content: String,
     #[serde(default)]
-    special: bool,
+    pub(crate) special: bool,
+    // `tokenizers` refuses a file that lacks one of these. Of a special token they do not matter here.
+    pub(crate) single_word: Option<bool>,
+    pub(crate) lstrip: Option<bool>,
+    pub(crate) rstrip: Option<bool>,
+    pub(crate) normalized: Option<bool>,
 }
 
 /// All that decides ids.
 pub(crate) struct CoveredFile<'a> {
     pub(crate) vocab: VocabEntries<'a>,
     pub(crate) merges: Merges<'a>,
-    pub(crate) splitting: Splitting,
+    pub(crate) ignore_merges: bool,
+    pub(crate) pre_tokenizer: PreTokenizer,
+    pub(crate) normalizes: bool,
     pub(crate) added_tokens: Vec<AddedToken>,
 }
 
@@ -96,31 +104,25 @@ impl<'a> TokenizerFile<'a> {
         let missing = |key: &str| invalid(format!("model: missing field `{key}`"));
         let vocab: VocabEntries<'a> = model.read("vocab")?.ok_or_else(|| missing("vocab"))?;
         let merges: Merges<'a> = model.read("merges")?.ok_or_else(|| missing("merges"))?;
-        check_model(model)?;
-        if let Some(normalizer) = self.top.read::<Value>("normalizer")? {
-            return Err(unsupported(format!(
-                "it has a normalizer ({}; none is covered)",
-                kind_of(&normalizer)
-            )));
+        let ignore_merges = check_model(model)?;
+        let normalizes = match self.top.read::<Value>("normalizer")? {
+            Some(normalizer) => check_normalizer(&normalizer)?,
+            None => false,
+        };
+        let pre_tokenizer = PreTokenizer::from_json(&self.top.read("pre_tokenizer")?.unwrap_or(Value::Null))?;
+        if ignore_merges && pre_tokenizer.splitting == Splitting::Whole {
+            return Err(unsupported("its model has ignore_merges, and its texts are not cut"));
         }
-        let splitting =
-            Splitting::from_pre_tokenizer(&self.top.read("pre_tokenizer")?.unwrap_or(Value::Null))?;
         if let Some(processor) = self.top.read::<Value>("post_processor")? {
             check_post_processor(&processor)?;
         }
         let added_tokens: Vec<AddedToken> = self.top.read("added_tokens")?.unwrap_or_default();
-        // Special tokens are ordinary text here, but the others still match in the text.
-        if let Some(token) = added_tokens.iter().find(|token| !token.special && !token.content.is_empty()) {
-            return Err(unsupported(format!(
-                "it has the added token {:?}, which is not special",
-                token.content
-            )));
-        }
-        Ok(CoveredFile { vocab, merges, splitting, added_tokens })
+        Ok(CoveredFile { vocab, merges, ignore_merges, pre_tokenizer, normalizes, added_tokens })
     }
 }
 
-fn check_model(model: &RawObject<'_>) -> Result<()> {
+/// Whether the model takes a piece that is a token as a whole, before it merges anything.
+fn check_model(model: &RawObject<'_>) -> Result<bool> {
     // Not a matter of coverage: ids drawn by lot have no meaning for packing, on any road.
     if let Some(dropout) = model.read::<f64>("dropout")?.filter(|dropout| *dropout != 0.0) {
         return Err(invalid(format!(
@@ -135,14 +137,25 @@ fn check_model(model: &RawObject<'_>) -> Result<()> {
             return Err(unsupported(format!("its model has {} {affix}", article(affix))));
         }
     }
-    if model.read("ignore_merges")? == Some(true) {
-        return Err(unsupported("its model has ignore_merges"));
-    }
-    Ok(())
+    Ok(model.read("ignore_merges")?.unwrap_or(false))
 }
 
 fn article(noun: &str) -> &'static str {
     if noun.starts_with('e') { "an" } else { "a" }
+}
+
+/// Whether it is NFC; one that does nothing is none.
+fn check_normalizer(value: &Value) -> Result<bool> {
+    match kind_of(value) {
+        "NFC" => Ok(true),
+        "Sequence" => {
+            let parts = value.get("normalizers").and_then(Value::as_array);
+            let parts =
+                parts.ok_or_else(|| unsupported("it has a normalizer (Sequence without its list)"))?;
+            parts.iter().try_fold(false, |normalizes, part| Ok(check_normalizer(part)? || normalizes))
+        }
+        other => Err(unsupported(format!("it has a normalizer ({other}; only NFC is covered)"))),
+    }
 }
 
 /// With `add_special_tokens=False` most processors leave ids alone; a template may repeat or drop the text.

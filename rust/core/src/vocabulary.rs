@@ -1,17 +1,24 @@
 //! Read a `tokenizer.json` into ids, bytes, merges and the way of splitting, and decide whether this engine covers it.
 //!
-//! Covered is byte-level BPE with one of the patterns of `split::patterns` and nothing around it that changes ids. Everything else is
-//! `UnsupportedTokenizer` with a reason, never an approximation; what cannot be read at all is
+//! Covered is byte-level BPE with one of the patterns of `split::patterns` or none, and around it what `preparation` can do.
+//! Everything else is `UnsupportedTokenizer` with a reason, never an approximation; what cannot be read at all is
 //! `InvalidTokenizer`.
 
+mod added_tokens;
+mod token_index;
 mod token_table;
+
+use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::byte_alphabet::byte_characters;
 use crate::error::{Error, Result, invalid, unsupported};
+use crate::preparation::Preparation;
 use crate::split::Splitting;
-use crate::tokenizer_json::{AddedToken, CoveredFile, Merges, Text, TokenizerFile};
+use crate::split::patterns::PreTokenizer;
+use crate::tokenizer_json::{CoveredFile, Merges, Text, TokenizerFile};
+pub(crate) use token_index::TokenIndex;
 use token_table::TokenTable;
 
 /// Ids index arrays, so a hostile file with the one id 4,294,967,295 must not cost 100 GB.
@@ -33,10 +40,23 @@ pub struct Merge {
 pub struct Vocabulary {
     byte_ids: [u32; 256],
     merges: Vec<Merge>,
-    tokens: TokenTable,
+    tokens: Arc<TokenTable>,
     /// Tokens of the model, added ones that it lacks left out.
     num_model_tokens: usize,
     splitting: Splitting,
+    preparation: Preparation,
+    /// Where the model takes a piece that is a token as a whole (`ignore_merges`).
+    whole_tokens: Option<Arc<TokenIndex>>,
+    /// Added tokens that are not special.
+    matched: Vec<Matched>,
+}
+
+/// An added token that is not special, so that it is looked for in texts.
+#[derive(Debug, Clone, Copy)]
+struct Matched {
+    id: u32,
+    /// It always stands for just as many bytes as its id decodes to.
+    covers_its_bytes: bool,
 }
 
 impl Vocabulary {
@@ -53,12 +73,29 @@ impl Vocabulary {
     }
 
     fn from_covered(file: &CoveredFile<'_>) -> Result<Self> {
-        let CoveredFile { vocab, merges, splitting, added_tokens } = file;
-        let names = Names::new(&vocab.0)?;
+        let names = Names::new(&file.vocab.0)?;
         let byte_ids = names.byte_ids()?;
-        let merges = names.merges(merges)?;
-        let tokens = token_table(&names, added_tokens)?;
-        Ok(Self { byte_ids, merges, tokens, num_model_tokens: names.id_of.len(), splitting: *splitting })
+        let merges = names.merges(&file.merges)?;
+        let mut tokens = names.token_table();
+        let whole_ids = if file.ignore_merges { tokens.ids_in_byte_alphabet() } else { Vec::new() };
+        let added = added_tokens::with_ids(&names, &file.added_tokens, &mut tokens)?;
+        let PreTokenizer { splitting, adds_prefix_space } = file.pre_tokenizer;
+        let preparation = added_tokens::preparation(&added, file.normalizes, adds_prefix_space)?;
+        let matched = added
+            .iter()
+            .filter(|(token, _)| !token.special)
+            .map(|&(token, id)| Matched {
+                id,
+                covers_its_bytes: token.lstrip != Some(true)
+                    && token.rstrip != Some(true)
+                    && tokens.get(id) == Some(token.content.as_bytes()),
+            })
+            .collect();
+        let tokens = Arc::new(tokens);
+        let whole_tokens =
+            file.ignore_merges.then(|| Arc::new(TokenIndex::new(Arc::clone(&tokens), &whole_ids)));
+        let num_model_tokens = names.id_of.len();
+        Ok(Self { byte_ids, merges, tokens, num_model_tokens, splitting, preparation, whole_tokens, matched })
     }
 
     /// A vocabulary of the 256 bytes (byte b has id b) and the given merges (merge k makes id 256 + k): for
@@ -84,7 +121,16 @@ impl Vocabulary {
         }
         let byte_ids = std::array::from_fn(|byte| u32::try_from(byte).unwrap_or(0));
         let num_model_tokens = tokens.num_tokens();
-        Ok(Self { byte_ids, merges, tokens, num_model_tokens, splitting: Splitting::Gpt2 })
+        Ok(Self {
+            byte_ids,
+            merges,
+            tokens: Arc::new(tokens),
+            num_model_tokens,
+            splitting: Splitting::Gpt2,
+            preparation: Preparation::default(),
+            whole_tokens: None,
+            matched: Vec::new(),
+        })
     }
 
     /// The same vocabulary for texts that are cut otherwise: for tests and benches.
@@ -147,10 +193,50 @@ impl Vocabulary {
         self.tokens.find(token)
     }
 
-    /// Whether some text is encoded to this id, special tokens being text: it is a byte, or made by a merge.
+    /// Whether some text may be encoded to this id, special tokens being text: it is a byte, made by a merge, or an added
+    /// token that is not special. (A piece that is a token as a whole is not thought of.)
     #[must_use]
     pub fn is_reachable(&self, id: u32) -> bool {
-        self.byte_ids.contains(&id) || self.merges.iter().any(|merge| merge.merged == id)
+        self.byte_ids.contains(&id)
+            || self.merges.iter().any(|merge| merge.merged == id)
+            || self.matched.iter().any(|token| token.id == id)
+    }
+
+    /// Whether the bytes of the ids of a text are just its bytes, whatever the text.
+    #[must_use]
+    pub fn tiles_texts(&self) -> bool {
+        !self.preparation.normalizes
+            && !self.preparation.adds_prefix_space
+            && self.matched.iter().all(|token| token.covers_its_bytes)
+    }
+
+    /// What besides cutting and merging decides ids, as a reader would call it.
+    #[must_use]
+    pub fn extras(&self) -> Vec<String> {
+        let mut extras = Vec::new();
+        if self.preparation.normalizes {
+            extras.push("NFC".to_owned());
+        }
+        if self.preparation.adds_prefix_space {
+            extras.push("add_prefix_space".to_owned());
+        }
+        if self.whole_tokens.is_some() {
+            extras.push("ignore_merges".to_owned());
+        }
+        match self.matched.len() {
+            0 => {}
+            1 => extras.push("1 added token that is not special".to_owned()),
+            count => extras.push(format!("{count} added tokens that are not special")),
+        }
+        extras
+    }
+
+    pub(crate) fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    pub(crate) fn whole_tokens(&self) -> Option<&Arc<TokenIndex>> {
+        self.whole_tokens.as_ref()
     }
 
     /// The bytes of a sequence of ids.
@@ -190,6 +276,17 @@ impl<'f> Names<'f> {
             }
         }
         Ok(Self { id_of, names })
+    }
+
+    /// All tokens of the model by id.
+    fn token_table(&self) -> TokenTable {
+        let mut tokens = TokenTable::default();
+        for (name, id) in self.names.iter().zip(0..) {
+            if let Some(name) = name {
+                tokens.insert_spelled(id, name);
+            }
+        }
+        tokens
     }
 
     fn byte_ids(&self) -> Result<[u32; 256]> {
@@ -243,40 +340,6 @@ fn check_id(id: u32) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// All tokens by id. Added tokens get their ids as `tokenizers` gives them when it loads the file, whatever
-/// id the file claims: that of the vocabulary, else the next free one.
-fn token_table(names: &Names<'_>, added_tokens: &[AddedToken]) -> Result<TokenTable> {
-    let vocab_size = u32::try_from(names.id_of.len()).unwrap_or(u32::MAX);
-    let mut tokens = TokenTable::default();
-    for (name, id) in names.names.iter().zip(0..) {
-        if let Some(name) = name {
-            tokens.insert_spelled(id, name);
-        }
-    }
-    let mut added: FxHashMap<&str, u32> = FxHashMap::default();
-    let mut max_added: Option<u32> = None;
-    for token in added_tokens.iter().filter(|token| !token.content.is_empty()) {
-        let content = token.content.as_str();
-        let known = names.id_of.get(content).or_else(|| added.get(content)).copied();
-        let id = known.unwrap_or_else(|| match max_added {
-            Some(max) if max >= vocab_size => max.saturating_add(1),
-            _ => vocab_size,
-        });
-        check_id(id)?;
-        if known.is_none() {
-            if tokens.get(id).is_some() {
-                return Err(unsupported(format!(
-                    "the added token {content:?} gets the id {id}, which another token has"
-                )));
-            }
-            tokens.insert_spelled(id, content);
-        }
-        added.insert(content, id);
-        max_added = Some(max_added.map_or(id, |max| max.max(id)));
-    }
-    Ok(tokens)
 }
 
 #[cfg(test)]

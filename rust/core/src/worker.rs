@@ -1,10 +1,13 @@
 //! One worker's road from a text to its ids: boundaries, look-up, merging, 2 KB of text at a time.
 
+use std::sync::Arc;
+
 use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::id::TokenId;
 use crate::instructions::Instructions;
 use crate::merge::Merger;
+use crate::merge::cuts::Cuts;
 use crate::piece_table::{BATCH, PieceTable};
 use crate::split::Splitting;
 use crate::split::boundaries::{Boundaries, SEGMENT};
@@ -21,16 +24,24 @@ pub struct Worker<I> {
     boundaries: Boundaries,
     starts: Starts,
     table: PieceTable<I>,
+    /// For texts that no pattern cuts.
+    cuts: Option<Arc<Cuts>>,
 }
 
 impl<I: TokenId> Worker<I> {
-    /// A worker with tables of at most `capacity_bytes`.
-    pub(crate) fn new(splitting: Splitting, instructions: Instructions, capacity_bytes: usize) -> Self {
+    /// A worker with tables of at most `capacity_bytes`. `cuts` are for texts that no pattern cuts.
+    pub(crate) fn new(
+        splitting: Splitting,
+        cuts: Option<Arc<Cuts>>,
+        instructions: Instructions,
+        capacity_bytes: usize,
+    ) -> Self {
         Self {
             instructions,
             boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             table: PieceTable::with_capacity_bytes(instructions, capacity_bytes),
+            cuts,
         }
     }
 
@@ -63,6 +74,16 @@ impl<I: TokenId> Worker<I> {
             return Ok(());
         }
         self.starts.clear();
+        if let Some(cuts) = self.cuts.clone() {
+            // One piece: what lies behind it does not matter.
+            let text = &text[..end];
+            for first in (0..end).step_by(SEGMENT) {
+                cuts.append_to(&mut self.starts, text, first..end.min(first + SEGMENT));
+                self.encode_pieces(merger, text, ids, cancel)?;
+            }
+            self.starts.push(end);
+            return self.encode_pieces(merger, text, ids, cancel);
+        }
         self.boundaries.restart(self.instructions, text, classes)?;
         while self.boundaries.next_starts(self.instructions, text, classes, &mut self.starts)? {
             if end < text.len() && self.starts.end_at(end) {
@@ -82,7 +103,7 @@ impl<I: TokenId> Worker<I> {
         ids: &mut Vec<I>,
         cancel: &Cancel,
     ) -> Result<()> {
-        self.table.encode_huge(merger, part, ids, cancel)
+        self.table.encode_part(merger, part, ids, cancel)
     }
 
     /// Append the ids of all pieces whose end is known.

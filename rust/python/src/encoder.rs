@@ -149,6 +149,18 @@ impl Encoder {
         self.core.vocabulary().splitting().name()
     }
 
+    /// What besides cutting and merging decides ids.
+    #[getter]
+    fn extras(&self) -> Vec<String> {
+        self.core.vocabulary().extras()
+    }
+
+    /// Whether the bytes of the ids of a text are just its bytes.
+    #[getter]
+    fn tiles_texts(&self) -> bool {
+        self.core.vocabulary().tiles_texts()
+    }
+
     /// uint16 where the largest id fits, else uint32.
     #[getter]
     fn id_dtype<'py>(&self, py: Python<'py>) -> Bound<'py, PyArrayDescr> {

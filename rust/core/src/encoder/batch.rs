@@ -113,8 +113,9 @@ impl Encoder {
         interrupted: Interrupted<'_>,
     ) -> Result<Encoded<I>> {
         let instructions = self.options.instructions;
+        let (splitting, preparation) = (self.vocabulary.splitting(), self.vocabulary.preparation());
         let cutter =
-            Mutex::new(Cutter::new(texts, sizes, instructions, self.classes(), self.vocabulary.splitting()));
+            Mutex::new(Cutter::new(texts, sizes, instructions, self.classes(), splitting, preparation));
         let output = Output { encoder: self, end, ordered: Mutex::new(Ordered::new(ids, texts.len())) };
         parallel::for_each_job(
             num_workers,
@@ -133,7 +134,7 @@ impl Encoder {
                         }
                     }
                     Job::Pieces { text, end, .. } if end == text.len() => {
-                        self.encode_into(text, scratch, &mut ids, cancel)?;
+                        self.encode_prepared(text, scratch, &mut ids, cancel)?;
                     }
                     Job::Pieces { text, end, .. } => {
                         let worker = self.worker(scratch);

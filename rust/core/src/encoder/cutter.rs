@@ -23,6 +23,7 @@ use crate::cancel::Cancel;
 use crate::error::Result;
 use crate::instructions::Instructions;
 use crate::parallel::RANGE_BYTES;
+use crate::preparation::Preparation;
 use crate::split::Splitting;
 use crate::split::boundaries::Boundaries;
 use crate::split::starts::Starts;
@@ -52,7 +53,7 @@ impl Default for JobSizes {
 /// What one worker does at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Job<'t> {
-    /// Whole documents, all of them short.
+    /// Whole documents: short ones, or one that is not encoded as it stands.
     Documents(&'t [&'t str]),
     /// The pieces of `text` before `end`; `last` where the document ends there.
     Pieces { text: &'t str, end: usize, last: bool },
@@ -68,6 +69,7 @@ pub(super) struct Cutter<'t> {
     instructions: Instructions,
     classes: &'t ClassTable,
     splitting: Splitting,
+    preparation: &'t Preparation,
     num_jobs: usize,
     state: State<'t>,
 }
@@ -100,8 +102,10 @@ impl<'t> Cutter<'t> {
         instructions: Instructions,
         classes: &'t ClassTable,
         splitting: Splitting,
+        preparation: &'t Preparation,
     ) -> Self {
-        Self { texts, sizes, instructions, classes, splitting, num_jobs: 0, state: State::Between }
+        let state = State::Between;
+        Self { texts, sizes, instructions, classes, splitting, preparation, num_jobs: 0, state }
     }
 
     /// The next job and its number; `None` when there are no more.
@@ -118,7 +122,14 @@ impl<'t> Cutter<'t> {
                     self.texts = after;
                     return Some((number, Ok(Job::Documents(documents))));
                 }
-                self.texts.first()?
+                let text = self.texts.first()?;
+                // What is not encoded as it stands is left to one worker.
+                if !self.preparation.leaves(text) {
+                    let (document, after) = self.texts.split_at(1);
+                    self.texts = after;
+                    return Some((number, Ok(Job::Documents(document))));
+                }
+                text
             }
         };
         Some((number, self.cut(rest, cancel)))
@@ -150,7 +161,10 @@ impl<'t> Cutter<'t> {
         if self.is_short(rest) {
             return Ok(self.all(rest));
         }
-        if let Some(cut) = sure_cut(rest, self.sizes.text, search) {
+        // Where no pattern cuts, no place is sure.
+        if self.splitting != Splitting::Whole
+            && let Some(cut) = sure_cut(rest, self.sizes.text, search)
+        {
             let (text, after) = rest.split_at(cut);
             self.state = State::Inside(after);
             return Ok(Job::Pieces { text, end: cut, last: false });

@@ -3,6 +3,7 @@
 use super::cutter::{Cutter, Job, JobSizes};
 use super::*;
 use crate::Error;
+use crate::preparation::Preparation;
 use crate::split::Splitting;
 use crate::testing::{text, vocabulary};
 use proptest::prelude::*;
@@ -109,7 +110,9 @@ proptest! {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let encoder = with_all_classes(Encoder::new(vocabulary.with_splitting(splitting)));
         let instructions = Instructions::fastest();
-        let mut cutter = Cutter::new(&texts, sizes, instructions, encoder.classes(), splitting);
+        let preparation = Preparation::default();
+        let mut cutter =
+            Cutter::new(&texts, sizes, instructions, encoder.classes(), splitting, &preparation);
         let mut documents = vec![Vec::new()];
         let mut number = 0;
         while let Some((job_number, job)) = cutter.next_job(&Cancel::default()) {
@@ -181,9 +184,15 @@ fn a_huge_piece_is_shared_between_threads() {
         let texts = ["x", text.as_str(), ""];
         let one = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
         assert_eq!(encoder.encode_batch::<u16>(&texts, 3, &mut || false).unwrap(), one);
-        let splitting = encoder.vocabulary().splitting();
-        let mut cutter =
-            Cutter::new(&texts, JobSizes::default(), Instructions::fastest(), encoder.classes(), splitting);
+        let (splitting, preparation) = (encoder.vocabulary().splitting(), Preparation::default());
+        let mut cutter = Cutter::new(
+            &texts,
+            JobSizes::default(),
+            Instructions::fastest(),
+            encoder.classes(),
+            splitting,
+            &preparation,
+        );
         let jobs = std::iter::from_fn(|| cutter.next_job(&Cancel::default()));
         let num_parts = jobs.filter(|(_, job)| matches!(job, Ok(Job::Part { .. }))).count();
         assert!(num_parts >= 10, "{num_parts} parts of a piece");
@@ -203,8 +212,41 @@ fn a_huge_piece_is_cancelled_and_tells_what_it_lacks() {
     let cancel = Cancel::default();
     cancel.cancel();
     let texts = [text.as_str()];
-    let splitting = encoder.vocabulary().splitting();
-    let mut cutter =
-        Cutter::new(&texts, JobSizes::default(), Instructions::fastest(), encoder.classes(), splitting);
+    let (splitting, preparation) = (encoder.vocabulary().splitting(), Preparation::default());
+    let mut cutter = Cutter::new(
+        &texts,
+        JobSizes::default(),
+        Instructions::fastest(),
+        encoder.classes(),
+        splitting,
+        &preparation,
+    );
     assert_eq!(cutter.next_job(&cancel), Some((0, Err(Error::Cancelled))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// A text that no pattern cuts, on one worker and shared by several.
+    #[test]
+    fn uncut_texts_are_merged_as_one_piece(
+        vocabulary in vocabulary(),
+        texts in prop::collection::vec(text(), 1..4),
+        instructions in instructions(),
+    ) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let options = EncoderOptions { instructions, cache_bytes: TINY };
+        let vocabulary = vocabulary.with_splitting(Splitting::Whole);
+        let encoder = with_all_classes(Encoder::with_options(vocabulary, options));
+        let mut expected: Vec<u32> = Vec::new();
+        for text in &texts {
+            encoder.encode_plainly(text, &mut expected, &Cancel::default()).unwrap();
+        }
+        let sizes = JobSizes { together: 10, text: 300, search: 20, part: 64 };
+        for _ in 0..2 {
+            prop_assert_eq!(&encoder.encode_batch::<u32>(&texts, 1, &mut || false).unwrap().ids, &expected);
+            let shared = encoder.encode_shared::<u32>(Vec::new(), &texts, None, sizes, 2, &mut || false).unwrap();
+            prop_assert_eq!(&shared.ids, &expected);
+        }
+    }
 }

@@ -99,6 +99,10 @@ impl Boundaries {
             Splitting::Cl100k(_) => self.restart_as::<Cl100kMasks>(instructions, text, classes),
             Splitting::O200k => self.restart_as::<O200kMasks>(instructions, text, classes),
             Splitting::Code => self.restart_as::<CodeMasks>(instructions, text, classes),
+            Splitting::Whole => {
+                self.next_block = 1;
+                Ok(())
+            }
         }
     }
 
@@ -117,6 +121,13 @@ impl Boundaries {
             return Ok(false);
         }
         let num_blocks = (text.len().div_ceil(BLOCK) - first_block).min(BLOCKS);
+        if self.splitting == Splitting::Whole {
+            if first_block == 0 {
+                starts.push(0);
+            }
+            self.next_block += num_blocks;
+            return Ok(true);
+        }
         let len = (text.len() - first_byte).min(num_blocks * BLOCK);
         let segment = Segment { text: Text { bytes: text, classes }, first_byte, len };
         self.rows.num_blocks = num_blocks;
@@ -151,6 +162,7 @@ impl Boundaries {
                 code::DIGITS.add_starts(&mut self.rows, &mut self.state.in_group);
                 self.cut_at_end(segment);
             }
+            Splitting::Whole => {}
         }
         self.set_ahead = self.rows.starts[num_blocks + 1];
         starts.append(instructions, &self.rows.starts[1..=num_blocks], first_byte);

@@ -88,19 +88,40 @@ impl Splitting {
         KNOWN.iter().find(|known| known.1 == regex).map(|known| known.2)
     }
 
-    /// As `from_pre_tokenizer`, from JSON text.
-    pub fn from_pre_tokenizer_json(pre_tokenizer: &str) -> Result<Self> {
-        let value = serde_json::from_str(pre_tokenizer)
-            .map_err(|error| invalid(format!("pre_tokenizer: {error}")))?;
-        Self::from_pre_tokenizer(&value)
-    }
-
-    /// What the `pre_tokenizer` of a `tokenizer.json` means; null is none.
+    /// What the `pre_tokenizer` of a `tokenizer.json` means, from JSON text, where it does nothing but cut texts by a
+    /// pattern.
     ///
     /// # Errors
     ///
     /// `UnsupportedTokenizer` where it is something else.
-    pub fn from_pre_tokenizer(pre_tokenizer: &Value) -> Result<Self> {
+    pub fn from_pre_tokenizer_json(pre_tokenizer: &str) -> Result<Self> {
+        let value = serde_json::from_str(pre_tokenizer)
+            .map_err(|error| invalid(format!("pre_tokenizer: {error}")))?;
+        match PreTokenizer::from_json(&value)? {
+            PreTokenizer { adds_prefix_space: true, .. } => {
+                Err(uncovered("ByteLevel with add_prefix_space=true"))
+            }
+            PreTokenizer { splitting: Self::Whole, .. } => Err(uncovered("ByteLevel with use_regex=false")),
+            PreTokenizer { splitting, .. } => Ok(splitting),
+        }
+    }
+}
+
+/// What a `pre_tokenizer` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PreTokenizer {
+    pub(crate) splitting: Splitting,
+    /// A text that does not start with a blank gets one.
+    pub(crate) adds_prefix_space: bool,
+}
+
+impl PreTokenizer {
+    /// What the `pre_tokenizer` of a `tokenizer.json` means; null is none.
+    ///
+    /// # Errors
+    ///
+    /// `UnsupportedTokenizer` where it is something that is not known.
+    pub(crate) fn from_json(pre_tokenizer: &Value) -> Result<Self> {
         let parts = match kind_of(pre_tokenizer) {
             "Sequence" => {
                 pre_tokenizer.get("pretokenizers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
@@ -111,15 +132,12 @@ impl Splitting {
         let flag = |value: &Value, name: &str| value.get(name).is_none_or(|flag| flag == &Value::Bool(true));
         match parts {
             [byte_level] if kind_of(byte_level) == "ByteLevel" => {
-                if flag(byte_level, "add_prefix_space") {
-                    return Err(uncovered("ByteLevel with add_prefix_space=true"));
-                }
-                if !flag(byte_level, "use_regex") {
-                    return Err(uncovered("ByteLevel with use_regex=false"));
-                }
-                Ok(Self::Gpt2)
+                let splitting =
+                    if flag(byte_level, "use_regex") { Splitting::Gpt2 } else { Splitting::Whole };
+                Ok(Self { splitting, adds_prefix_space: flag(byte_level, "add_prefix_space") })
             }
             [split, byte_level] if kind_of(split) == "Split" && kind_of(byte_level) == "ByteLevel" => {
+                // A blank in front of every piece that has none: no published tokenizer does that.
                 if flag(byte_level, "add_prefix_space") {
                     return Err(uncovered("Split and ByteLevel with add_prefix_space=true"));
                 }
@@ -128,19 +146,22 @@ impl Splitting {
                 }
                 let regex =
                     split.get("pattern").and_then(|pattern| pattern.get("Regex")).and_then(Value::as_str);
-                let Some(splitting) = regex.and_then(Self::from_regex) else {
+                let Some(splitting) = regex.and_then(Splitting::from_regex) else {
                     return Err(uncovered("Split with a pattern that is not known"));
                 };
                 // Its matches tile the text: kept apart, or the only thing that is kept, they are the same.
                 let invert = split.get("invert") == Some(&Value::Bool(true));
                 match split.get("behavior").and_then(Value::as_str) {
-                    Some("Isolated") => Ok(splitting),
-                    Some("Removed") if invert => Ok(splitting),
-                    behavior => Err(uncovered(&format!(
-                        "Split with behavior={} and invert={invert}",
-                        behavior.unwrap_or("?")
-                    ))),
+                    Some("Isolated") => {}
+                    Some("Removed") if invert => {}
+                    behavior => {
+                        return Err(uncovered(&format!(
+                            "Split with behavior={} and invert={invert}",
+                            behavior.unwrap_or("?")
+                        )));
+                    }
                 }
+                Ok(Self { splitting, adds_prefix_space: false })
             }
             [value] if value.is_null() => Err(uncovered("missing")),
             [value] => Err(uncovered(kind_of(value))),
@@ -156,7 +177,7 @@ impl Splitting {
 fn uncovered(found: &str) -> crate::error::Error {
     unsupported(format!(
         "its pre_tokenizer is {found} (covered: ByteLevel, and a Split by one of the known patterns before \
-         ByteLevel with use_regex=false, both with add_prefix_space=false)"
+         ByteLevel with use_regex=false and add_prefix_space=false)"
     ))
 }
 
@@ -180,7 +201,8 @@ mod tests {
     fn every_known_regex_is_found_where_files_have_it() {
         for (_, regex, splitting) in KNOWN {
             for pre_tokenizer in [split(regex, "Isolated", false), split(regex, "Removed", true)] {
-                assert_eq!(Splitting::from_pre_tokenizer(&pre_tokenizer), Ok(*splitting));
+                let expected = PreTokenizer { splitting: *splitting, adds_prefix_space: false };
+                assert_eq!(PreTokenizer::from_json(&pre_tokenizer), Ok(expected));
             }
         }
         let names: Vec<&str> = Splitting::all().into_iter().map(Splitting::name).collect();
@@ -194,8 +216,6 @@ mod tests {
         for (pre_tokenizer, reason) in [
             (Value::Null, "its pre_tokenizer is missing"),
             (json!({"type": "Whitespace"}), "its pre_tokenizer is Whitespace"),
-            (json!({"type": "ByteLevel"}), "add_prefix_space=true"),
-            (byte_level(true, true), "add_prefix_space=true"),
             (split(r"\s+", "Isolated", false), "a pattern that is not known"),
             (split(gpt2, "Removed", false), "behavior=Removed and invert=false"),
             (split(gpt2, "MergedWithNext", false), "behavior=MergedWithNext"),
@@ -210,7 +230,32 @@ mod tests {
                 "use_regex=true",
             ),
         ] {
-            let error = Splitting::from_pre_tokenizer(&pre_tokenizer).unwrap_err().to_string();
+            let error = PreTokenizer::from_json(&pre_tokenizer).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn byte_level_alone_may_do_more_than_cut() {
+        for (pre_tokenizer, splitting, adds_prefix_space, reason) in [
+            (json!({"type": "ByteLevel"}), Splitting::Gpt2, true, "add_prefix_space=true"),
+            (
+                json!({"type": "ByteLevel", "use_regex": false}),
+                Splitting::Whole,
+                true,
+                "add_prefix_space=true",
+            ),
+            (
+                json!({"type": "ByteLevel", "use_regex": false, "add_prefix_space": false}),
+                Splitting::Whole,
+                false,
+                "use_regex=false",
+            ),
+        ] {
+            let expected = PreTokenizer { splitting, adds_prefix_space };
+            assert_eq!(PreTokenizer::from_json(&pre_tokenizer), Ok(expected));
+            let error =
+                Splitting::from_pre_tokenizer_json(&pre_tokenizer.to_string()).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -162,12 +162,16 @@ fn what_is_not_covered_says_why() {
         ("/model", json!({"type": "Unigram", "vocab": []}), "its model is Unigram"),
         ("/model", json!({"vocab": {}}), "no type"),
         ("/model/byte_fallback", json!(true), "byte_fallback"),
-        ("/model/ignore_merges", json!(true), "ignore_merges"),
         ("/model/continuing_subword_prefix", json!("##"), "continuing_subword_prefix"),
         ("/model/end_of_word_suffix", json!("</w>"), "end_of_word_suffix"),
         ("/model/vocab/Ġ", json!(4), "share the id 4"),
         ("/model/vocab/abcd", json!(1 << 24), "larger than"),
-        ("/normalizer", json!({"type": "NFC"}), "normalizer (NFC"),
+        ("/normalizer", json!({"type": "NFKC"}), "normalizer (NFKC; only NFC is covered"),
+        (
+            "/normalizer",
+            json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]}),
+            "normalizer (Lowercase",
+        ),
         ("/pre_tokenizer", Value::Null, "pre_tokenizer is missing"),
         ("/pre_tokenizer", json!({"type": "Whitespace"}), "pre_tokenizer is Whitespace"),
         (
@@ -175,8 +179,6 @@ fn what_is_not_covered_says_why() {
             json!({"type": "Sequence", "pretokenizers": []}),
             "pre_tokenizer is an empty Sequence",
         ),
-        ("/pre_tokenizer/add_prefix_space", json!(true), "add_prefix_space=true"),
-        ("/pre_tokenizer/use_regex", json!(false), "use_regex=false"),
         ("/post_processor", json!({"type": "Unheard"}), "post_processor is Unheard"),
         ("/post_processor", json!(3), "post_processor is of no known type"),
         ("/post_processor", template(json!([text, text])), "just once"),
@@ -189,7 +191,13 @@ fn what_is_not_covered_says_why() {
         (
             "/added_tokens",
             json!([{"id": 9, "content": "<x>", "special": false}]),
-            "\"<x>\", which is not special",
+            "the added token \"<x>\" without single_word",
+        ),
+        ("/added_tokens", json!([added("<x>", &["single_word"])]), "\"<x>\" with single_word"),
+        (
+            "/added_tokens",
+            json!([added("<x>", &[]), added("<x>", &["lstrip"])]),
+            "\"<x>\" twice, differently",
         ),
     ];
     for (pointer, value, part) in cases {
@@ -204,6 +212,86 @@ fn what_is_not_covered_says_why() {
     file["model"]["vocab"].as_object_mut().unwrap().remove("Ċ");
     let reason = unsupported_reason(&file);
     assert!(reason.contains("lacks \"Ċ\", the token of the byte 0x0a"), "{reason}");
+}
+
+/// An added token that is not special, with some flags set.
+fn added(content: &str, flags: &[&str]) -> Value {
+    let mut token = json!({"id": 0, "content": content, "special": false});
+    for name in ["single_word", "lstrip", "rstrip", "normalized"] {
+        token[name] = json!(flags.contains(&name));
+    }
+    token
+}
+
+#[test]
+fn what_is_done_around_cutting_and_merging_is_read() {
+    let mut file = small();
+    file["normalizer"] = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]});
+    file["pre_tokenizer"]["add_prefix_space"] = json!(true);
+    file["model"]["ignore_merges"] = json!(true);
+    file["added_tokens"] = json!([added("<x>", &[]), added("abc", &["normalized"])]);
+    let vocabulary = load(&file).unwrap();
+    let extras = ["NFC", "add_prefix_space", "ignore_merges", "2 added tokens that are not special"];
+    assert_eq!(vocabulary.extras(), extras);
+    assert!(vocabulary.is_reachable(258) && !vocabulary.tiles_texts());
+    let plain = load(&small()).unwrap();
+    assert!(plain.extras().is_empty() && plain.tiles_texts() && !plain.is_reachable(258));
+    for (token, tiles) in [
+        (added("<x>", &[]), true),
+        (added("<x>", &["lstrip"]), false),
+        (added("<x>", &["rstrip"]), false),
+        // It matches two bytes, and decodes to one.
+        (added("é", &[]), false),
+        (added("中é", &[]), true),
+    ] {
+        assert_eq!(load(&with("/added_tokens", json!([token]))).unwrap().tiles_texts(), tiles, "{token}");
+    }
+    file["added_tokens"] = json!([added("é", &["normalized"]), added("e\u{301}", &["normalized"])]);
+    assert!(unsupported_reason(&file).contains("which NFC changes"));
+    file["added_tokens"] = json!([]);
+    file["pre_tokenizer"]["use_regex"] = json!(false);
+    assert!(unsupported_reason(&file).contains("ignore_merges, and its texts are not cut"));
+}
+
+/// Ids of the fast and of the plain form, which must be the same.
+fn ids(file: &Value, text: &str) -> Vec<u32> {
+    let encoder = crate::encoder::Encoder::new(load(file).unwrap());
+    let (mut fast, mut plain): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+    encoder.encode_into(text, &mut encoder.take_scratch(1), &mut fast, &Cancel::default()).unwrap();
+    encoder.encode_plainly(text, &mut plain, &Cancel::default()).unwrap();
+    assert_eq!(fast, plain);
+    fast
+}
+
+#[test]
+fn goldens_of_what_is_done_around() {
+    let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+    let nfc = with("/normalizer", json!({"type": "NFC"}));
+    assert_eq!(ids(&nfc, "e\u{301}x"), bytes("éx"));
+    let prefix = with("/pre_tokenizer/add_prefix_space", json!(true));
+    assert_eq!(ids(&prefix, "abc"), [32, 257]);
+    assert_eq!(ids(&prefix, " abc"), [32, 257]);
+    assert_eq!(ids(&prefix, ""), [0; 0]);
+    let whole = with("/pre_tokenizer/use_regex", json!(false));
+    assert_eq!(ids(&whole, "ab abc1"), [256, 32, 257, 49]);
+    let added_tokens = json!([
+        added("<x>", &["lstrip"]),
+        added("<xy>", &[]),
+        {"id": 0, "content": "<s>x", "special": true, "single_word": false, "lstrip": true, "rstrip": true, "normalized": false},
+        added(">x", &[]),
+    ]);
+    let matching = with("/added_tokens", added_tokens);
+    assert_eq!(ids(&matching, "ab  <x><xy>"), [256, 258, 259]);
+    assert_eq!(
+        ids(&matching, "<s>x>x"),
+        [bytes("<s>x"), vec![261]].concat(),
+        "inside of a special one none is found"
+    );
+    // "ac" is a token that no merge makes.
+    let mut ignoring = base(&["ab".to_owned(), "ac".to_owned()], &json!([["a", "b"]]));
+    assert_eq!(ids(&ignoring, "ac ab"), [97, 99, 32, 256]);
+    ignoring["model"]["ignore_merges"] = json!(true);
+    assert_eq!(ids(&ignoring, "ac ab acb"), [257, 32, 256, 32, 97, 99, 98]);
 }
 
 #[test]

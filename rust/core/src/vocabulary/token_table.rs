@@ -101,6 +101,12 @@ impl TokenTable {
         u32::try_from(place).ok()
     }
 
+    /// The ids of tokens that the file spells in the byte alphabet.
+    pub(crate) fn ids_in_byte_alphabet(&self) -> Vec<u32> {
+        let spelled = |(span, id): (&Span, u32)| (span.spelled == Spelled::InByteAlphabet).then_some(id);
+        self.spans.iter().zip(0..).filter_map(spelled).collect()
+    }
+
     /// The largest id, 0 where there is no token.
     pub(crate) fn max_id(&self) -> u32 {
         u32::try_from(self.spans.len()).unwrap_or(u32::MAX).saturating_sub(1)
