@@ -29,10 +29,12 @@
 
 #![allow(clippy::cast_possible_truncation)] // places, lengths and counts are bounded by constants of this file
 
+mod ids;
 mod keys;
 
-use std::mem::MaybeUninit;
-
+use ids::{
+    copy_at_least_a_word, count_of, ids_of, ids_of_tokens, refer, referred, set_id, spill, with_count,
+};
 use keys::{NO_KEY, hash_key, hash_portable, padded_key, probe, whole_key};
 
 use crate::cancel::Cancel;
@@ -40,7 +42,6 @@ use crate::error::Result;
 use crate::huge_pages::{self, Plain, ZeroedArray, prefetch};
 use crate::id::TokenId;
 use crate::instructions::Instructions;
-use crate::merge::ranked::SHORT;
 use crate::merge::{Merger, MergerScratch, ShortPiece, ShortTokens};
 
 /// Most pieces of a batch.
@@ -490,91 +491,6 @@ impl<I: TokenId> PieceTable<I> {
     }
 }
 
-/// What an entry has for ids where they are too many: where they are, and their number.
-fn refer<I: TokenId>(first: usize, count: usize) -> [u8; WORD] {
-    let mut ids = [0; WORD];
-    ids[..4].copy_from_slice(&(first as u32).to_ne_bytes());
-    with_count::<I, WORD>(ids, count)
-}
-
-/// What `refer` put there.
-fn referred<I: TokenId>(ids: &[u8; WORD]) -> (usize, usize) {
-    let first = u32::from_ne_bytes([ids[0], ids[1], ids[2], ids[3]]);
-    (first as usize, count_of::<I, WORD>(ids))
-}
-
-/// The number of ids, which stands behind them.
-#[inline]
-fn count_of<I: TokenId, const N: usize>(ids: &[u8; N]) -> usize {
-    // SAFETY: the last place for an id lies inside of the array; it is read unaligned.
-    unsafe { ids.as_ptr().cast::<I>().add(N / size_of::<I>() - 1).read_unaligned().to_u32() as usize }
-}
-
-/// Append all that an entry has for ids, whatever is used of it, so that the copy has a fixed size.
-#[inline]
-fn spill<I: TokenId, const N: usize>(spilled: &mut Vec<I>, bytes: &[u8; N]) {
-    let num_ids = N / size_of::<I>();
-    spilled.reserve(num_ids);
-    // SAFETY: the reserve has room for the N bytes, which are plain integers.
-    unsafe {
-        spilled.as_mut_ptr().add(spilled.len()).cast::<[u8; N]>().write_unaligned(*bytes);
-        spilled.set_len(spilled.len() + num_ids);
-    }
-}
-
-/// Copy at least 16 bytes of ids, 16 at a time, the last ones perhaps twice: a call of `memcpy` takes longer.
-#[inline]
-fn copy_at_least_a_word<I: TokenId>(from: &[I], to: &mut [MaybeUninit<I>]) {
-    let num_ids = WORD / size_of::<I>();
-    assert!(from.len() >= num_ids && to.len() == from.len(), "too few ids");
-    let last = from.len() - num_ids;
-    let mut place = 0;
-    loop {
-        // SAFETY: `place` is at most `last`, from where 16 bytes of both slices are left.
-        unsafe {
-            let word = from.as_ptr().add(place).cast::<[u8; WORD]>().read_unaligned();
-            to.as_mut_ptr().add(place).cast::<[u8; WORD]>().write_unaligned(word);
-        }
-        if place == last {
-            return;
-        }
-        place = (place + num_ids).min(last);
-    }
-}
-
-/// The first tokens as ids of an entry: as many as it has room for, whatever is used of them, so that the loop has a
-/// fixed length.
-#[inline]
-fn ids_of_tokens<I: TokenId, const N: usize>(tokens: &[u32; SHORT]) -> [u8; N] {
-    const { assert!(N / size_of::<I>() <= SHORT) };
-    let mut ids = [0; N];
-    for (place, &token) in tokens[..N / size_of::<I>()].iter().enumerate() {
-        set_id(&mut ids, place, I::from_u32(token));
-    }
-    ids
-}
-
-/// The same ids with their number behind them.
-#[inline]
-fn with_count<I: TokenId, const N: usize>(mut ids: [u8; N], count: usize) -> [u8; N] {
-    set_id(&mut ids, N / size_of::<I>() - 1, I::from_u32(count as u32));
-    ids
-}
-
-#[inline]
-fn set_id<I: TokenId, const N: usize>(ids: &mut [u8; N], place: usize, id: I) {
-    assert!(place < N / size_of::<I>(), "no place for an id");
-    // SAFETY: the place lies inside of the array; it is written unaligned.
-    unsafe { ids.as_mut_ptr().cast::<I>().add(place).write_unaligned(id) };
-}
-
-/// The bytes of an entry as ids.
-fn ids_of<I: TokenId>(bytes: &[u8]) -> &[I] {
-    // SAFETY: ids are plain integers; the slices that are no whole ids or not aligned are left out, and are empty, as an
-    // entry's ids start at a multiple of 16 bytes.
-    unsafe { bytes.align_to::<I>().1 }
-}
-
 /// Collect the pieces whose entry holds another piece. No branch: a miss moves the end of the list on.
 fn compare(batch: &mut Batch, num_pieces: usize, entries: &[Entry]) -> usize {
     let mut num_misses = 0;
@@ -591,88 +507,4 @@ fn compare(batch: &mut Batch, num_pieces: usize, entries: &[Entry]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vocabulary::Vocabulary;
-
-    /// Ever-new words fill the tables once; after that, no working memory grows, and each costs one merge, as at first.
-    #[test]
-    fn memory_is_flat_over_ever_new_words() {
-        let pairs = [(u32::from(b'a'), u32::from(b'b')), (256, u32::from(b'a')), (256, 256)];
-        let merger = Merger::new(&Vocabulary::from_merges(&pairs).unwrap());
-        for instructions in Instructions::available() {
-            let mut table = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 16);
-            let mut number = 0_u64;
-            let mut round = || {
-                let mut num_merged = 0;
-                for _ in 0..40 {
-                    let mut text = Vec::new();
-                    let mut starts = vec![0];
-                    for length in 0..BATCH as u32 {
-                        number += 1;
-                        // 10 to 57 letters of a and b: short, long and longest pieces.
-                        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                        text.extend((0..10 + length % 48).map(|bit| b'a' + (bits >> (bit % 64) & 1) as u8));
-                        starts.push(text.len() as u32);
-                    }
-                    let mut ids = Vec::new();
-                    table.encode_batch(&merger, &text, &starts, &mut ids, &Cancel::default()).unwrap();
-                    num_merged += table.batch.wanted.len();
-                }
-                (table.num_bytes(), num_merged)
-            };
-            let rounds: Vec<_> = (0..10).map(|_| round()).collect();
-            let ((second_bytes, second_merged), (last_bytes, last_merged)) = (rounds[1], rounds[9]);
-            assert_eq!(last_bytes, second_bytes, "{}", instructions.name());
-            assert!(last_merged <= second_merged + second_merged / 20, "{last_merged}, {second_merged}");
-        }
-    }
-
-    /// Many pieces of many ids, and few long entries to have them: an entry that names one finds another piece there.
-    #[test]
-    fn a_long_entry_that_was_taken_over_is_merged_again() {
-        let merger = Merger::new(&Vocabulary::from_merges(&[(u32::from(b'a'), u32::from(b'b'))]).unwrap());
-        for instructions in Instructions::available() {
-            let mut narrow = PieceTable::<u16>::with_capacity_bytes(instructions, 1 << 15);
-            let mut wide = PieceTable::<u32>::with_capacity_bytes(instructions, 1 << 15);
-            assert_eq!(narrow.long_entries.as_slice().len(), 64);
-            for round in 0..6_u32 {
-                let mut text = Vec::new();
-                let mut starts = vec![0];
-                // Each piece twice: the second time from its entry.
-                for number in (0..180_u32).chain((0..180).rev()) {
-                    let bits = (number + round % 2 * 90).wrapping_mul(0x9e37_79b1);
-                    text.extend((0..9 + number % 8).map(|bit| b'a' + (bits >> (2 * bit) & 3) as u8));
-                    starts.push(text.len() as u32);
-                }
-                let mut expected = Vec::new();
-                for bounds in starts.windows(2) {
-                    let mut bytes = text[bounds[0] as usize..bounds[1] as usize].iter().peekable();
-                    while let Some(&byte) = bytes.next() {
-                        let is_pair = byte == b'a' && bytes.next_if_eq(&&b'b').is_some();
-                        expected.push(if is_pair { 256 } else { u32::from(byte) });
-                    }
-                }
-                let (mut narrow_ids, mut wide_ids) = (Vec::new(), Vec::new());
-                narrow.encode_batch(&merger, &text, &starts, &mut narrow_ids, &Cancel::default()).unwrap();
-                wide.encode_batch(&merger, &text, &starts, &mut wide_ids, &Cancel::default()).unwrap();
-                assert_eq!(narrow_ids.into_iter().map(u32::from).collect::<Vec<_>>(), expected);
-                assert_eq!(wide_ids, expected);
-            }
-        }
-    }
-
-    impl<I: TokenId> PieceTable<I> {
-        fn num_bytes(&self) -> usize {
-            let Batch { kept, wanted, pieces, merged, .. } = &*self.batch;
-            size_of_val(self.entries.as_slice())
-                + size_of_val(self.long_entries.as_slice())
-                + size_of_val(self.longest_entries.as_slice())
-                + kept.capacity()
-                + wanted.capacity()
-                + pieces.capacity()
-                + merged.capacity()
-                + self.spilled.capacity()
-        }
-    }
-}
+mod tests;
