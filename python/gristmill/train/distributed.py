@@ -152,10 +152,9 @@ class Ranks:
             # gloo has no class of its own for it, and an out-of-memory error must keep its name
             if self.world_size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RankError(
                 f"rank {self.rank} of {self.world_size}: another rank died, or did not answer within "
-                f"{self.timeout_s:g} s, while {what}: {reason}"
+                f"{self.timeout_s:g} s, while {what}: {_first_line(error)}"
             ) from error
 
     def close(self) -> None:
@@ -175,7 +174,7 @@ def start_ranks(device: Device, timeout_s: float, num_threads: int | None = None
         ConfigError: `device` is not there.
         RankError: the other ranks did not come within `timeout_s` seconds.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size = num_ranks()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     chosen = _choose_device(device, local_rank)
@@ -195,9 +194,25 @@ def start_ranks(device: Device, timeout_s: float, num_threads: int | None = None
             )
         except (RuntimeError, ValueError) as error:
             raise RankError(
-                f"rank {ranks.rank} of {world_size}: the ranks did not meet within {timeout_s:g} s: {error}"
+                f"rank {ranks.rank} of {world_size}: the ranks did not meet within {timeout_s:g} s: "
+                f"{_first_line(error)}"
             ) from error
     return ranks
+
+
+def num_ranks() -> int:
+    """Return how many ranks `torchrun` says that there are, before they have met; 1 without it.
+
+    Example:
+        >>> num_ranks()
+        1
+    """
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says; gloo adds a stack of its own."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def cores_per_rank(local_world_size: int) -> int:

@@ -39,7 +39,7 @@ from gristmill.train.compatibility import refuse_other_run
 from gristmill.train.config import RunConfig, check_world_size
 from gristmill.train.corpora import open_corpus, train_dataset, validation_samples
 from gristmill.train.data import Batch, DatasetBatches, Prefetched
-from gristmill.train.distributed import Ranks, start_ranks
+from gristmill.train.distributed import Ranks, num_ranks, start_ranks
 from gristmill.train.evaluate import Evaluation, evaluate_model, sample_completions
 from gristmill.train.log import LOG_FILE, RunLog, cut_log
 from gristmill.train.loop import Outcome, Trainer
@@ -77,8 +77,9 @@ def run_training(config: RunConfig, *, resume: bool = False, stop: StopFlag | No
         >>> run_training(config, resume=True)  # doctest: +SKIP
         0
     """
+    # Before the ranks meet: the first one to refuse would else leave while another still waits for it.
+    check_world_size(config, num_ranks())
     ranks = start_ranks(config.training.device, config.training.timeout_s, config.training.num_threads)
-    check_world_size(config, ranks.world_size)
     run = _Run(config, ranks, stop or StopFlag())
     try:
         trainer = run.prepare(resume)
