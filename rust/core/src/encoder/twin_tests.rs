@@ -184,15 +184,8 @@ fn a_huge_piece_is_shared_between_threads() {
         let texts = ["x", text.as_str(), ""];
         let one = encoder.encode_batch::<u16>(&texts, 1, &mut || false).unwrap();
         assert_eq!(encoder.encode_batch::<u16>(&texts, 3, &mut || false).unwrap(), one);
-        let (splitting, preparation) = (encoder.vocabulary().splitting(), Preparation::default());
-        let mut cutter = Cutter::new(
-            &texts,
-            JobSizes::default(),
-            Instructions::fastest(),
-            encoder.classes(),
-            splitting,
-            &preparation,
-        );
+        let preparation = Preparation::default();
+        let mut cutter = cutter_of(&encoder, &texts, &preparation);
         let jobs = std::iter::from_fn(|| cutter.next_job(&Cancel::default()));
         let num_parts = jobs.filter(|(_, job)| matches!(job, Ok(Job::Part { .. }))).count();
         assert!(num_parts >= 10, "{num_parts} parts of a piece");
@@ -212,15 +205,8 @@ fn a_huge_piece_is_cancelled_and_tells_what_it_lacks() {
     let cancel = Cancel::default();
     cancel.cancel();
     let texts = [text.as_str()];
-    let (splitting, preparation) = (encoder.vocabulary().splitting(), Preparation::default());
-    let mut cutter = Cutter::new(
-        &texts,
-        JobSizes::default(),
-        Instructions::fastest(),
-        encoder.classes(),
-        splitting,
-        &preparation,
-    );
+    let preparation = Preparation::default();
+    let mut cutter = cutter_of(&encoder, &texts, &preparation);
     assert_eq!(cutter.next_job(&cancel), Some((0, Err(Error::Cancelled))));
 }
 
@@ -249,4 +235,17 @@ proptest! {
             prop_assert_eq!(&shared.ids, &expected);
         }
     }
+}
+
+/// What cuts the texts of a call, with the sizes of a real one.
+fn cutter_of<'t>(encoder: &'t Encoder, texts: &'t [&'t str], preparation: &'t Preparation) -> Cutter<'t> {
+    let splitting = encoder.vocabulary().splitting();
+    Cutter::new(
+        texts,
+        JobSizes::default(),
+        Instructions::fastest(),
+        encoder.classes(),
+        splitting,
+        preparation,
+    )
 }
