@@ -24,6 +24,8 @@ pub struct Worker<I> {
     boundaries: Boundaries,
     starts: Starts,
     table: PieceTable<I>,
+    /// What a call with a short text writes into.
+    pub(crate) short_ids: Vec<I>,
     /// For texts that no pattern cuts.
     cuts: Option<Arc<Cuts>>,
 }
@@ -41,6 +43,7 @@ impl<I: TokenId> Worker<I> {
             boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             table: PieceTable::with_capacity_bytes(instructions, capacity_bytes),
+            short_ids: Vec::new(),
             cuts,
         }
     }
