@@ -81,7 +81,8 @@ impl<I: TokenId> Worker<I> {
             // One piece: what lies behind it does not matter.
             let text = &text[..end];
             for first in (0..end).step_by(SEGMENT) {
-                cuts.append_to(&mut self.starts, text, first..end.min(first + SEGMENT));
+                let range = first..end.min(first + SEGMENT);
+                cuts.append_to(self.instructions, &mut self.starts, text, range);
                 self.encode_pieces(merger, text, ids, cancel)?;
             }
             self.starts.push(end);
