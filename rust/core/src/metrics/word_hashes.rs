@@ -92,7 +92,8 @@ impl SmallHashes {
     /// Two words side by side fill a register with their products; four registers are added up to the eight sums.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,bmi1,bmi2,lzcnt,popcnt")]
-    #[allow(clippy::cast_ptr_alignment, clippy::clippy::cast_possible_wrap)] // loads and stores ask for no alignment; 32 is small
+    // Loads and stores ask for no alignment; 32 is small; many words are looked at in one comparison.
+    #[allow(clippy::cast_ptr_alignment, clippy::cast_possible_wrap, clippy::needless_bitwise_bool)]
     fn find_avx512(&mut self, text: &[u8], words: &[[u32; 2]], threshold: u64) {
         use super::hashing::MULTIPLIERS;
         use crate::order::MIX_MULTIPLIERS;
