@@ -404,7 +404,8 @@ def test_many_threads_on_one_tokenizer(road: str, request: pytest.FixtureRequest
     shared: Tokenizer = request.getfixturevalue(road)
     tokenizer = Tokenizer.from_str(shared.to_str())  # nothing built or cached yet
     texts = samples.training_texts()[:120:6]
-    expected = samples.reference_ids(samples.reference(shared.to_str()), texts)
+    beginnings = [text[:500] for text in texts]
+    expected = samples.reference_ids(samples.reference(shared.to_str()), texts + beginnings)
     results: dict[int, list[list[int]]] = {}
     barrier = threading.Barrier(8)
 
@@ -412,7 +413,9 @@ def test_many_threads_on_one_tokenizer(road: str, request: pytest.FixtureRequest
         barrier.wait()
         order = texts[number:] + texts[:number]
         ids = [ids.tolist() for ids in tokenizer.encode_batch(order, num_threads=1 + number % 3)]
-        results[number] = ids[len(texts) - number :] + ids[: len(texts) - number]
+        alone = [tokenizer.encode(text[:500]).tolist() for text in order]
+        back = len(texts) - number
+        results[number] = ids[back:] + ids[:back] + alone[back:] + alone[:back]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:

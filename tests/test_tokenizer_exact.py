@@ -30,7 +30,7 @@ def reference_of(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
 
 
 def assert_exact(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """Compare all four ways to encode a batch with the reference, in one array."""
+    """Compare all four ways to encode a batch with the reference, in one array; and each text alone."""
     expected = samples.reference_ids(reference_of(tokenizer), texts)
     flat = np.fromiter(itertools.chain.from_iterable(expected), tokenizer.id_dtype)
     offsets = np.cumsum([0, *map(len, expected)])
@@ -42,6 +42,10 @@ def assert_exact(tokenizer: Tokenizer, texts: list[str]) -> None:
         if not (np.array_equal(found.offsets, offsets) and np.array_equal(found.ids, flat)):
             wrong = next(i for i, ids in enumerate(expected) if found[i].tolist() != ids)
             pytest.fail(f"{num_threads} threads: document {wrong}, {texts[wrong][:200]!r}")
+    alone = [tokenizer.encode(text) for text in texts]  # all of them kept: none may lie where another does
+    for text, ids, of_one in zip(texts, expected, alone, strict=True):
+        assert of_one.dtype == tokenizer.id_dtype
+        assert of_one.tolist() == ids, f"alone: {text[:200]!r}"
 
 
 def test_files_that_cannot_be_decoded_are_listed() -> None:

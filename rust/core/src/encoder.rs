@@ -65,8 +65,9 @@ impl Default for EncoderOptions {
 pub struct Scratch {
     /// What its tables may take; 0 where nothing was said.
     cache_bytes: usize,
-    pub(crate) narrow: Option<Worker<u16>>,
-    pub(crate) wide: Option<Worker<u32>>,
+    // In boxes, as each has kilobytes of masks: a scratch is taken and kept again with every call.
+    pub(crate) narrow: Option<Box<Worker<u16>>>,
+    pub(crate) wide: Option<Box<Worker<u32>>>,
 }
 
 impl Encoder {
@@ -167,6 +168,19 @@ impl Encoder {
         })
     }
 
+    /// Call `work` with the ids of one short text. They lie in memory that is used again: a call with a few bytes costs
+    /// about as much as one allocation.
+    pub fn with_short_ids<I: TokenId, R>(&self, text: &str, work: impl FnOnce(&[I]) -> R) -> Result<R> {
+        let mut scratch = self.take_scratch(1);
+        let mut ids = std::mem::take(&mut self.worker::<I>(&mut scratch).short_ids);
+        ids.clear();
+        let result = self.encode_into(text, &mut scratch, &mut ids, &Cancel::default());
+        let result = result.map(|()| work(&ids));
+        self.worker(&mut scratch).short_ids = ids;
+        self.keep_scratch(scratch);
+        result
+    }
+
     /// Append the ids of a text that is only cut into pieces.
     fn encode_prepared<I: TokenId>(
         &self,
@@ -193,8 +207,9 @@ impl Encoder {
         let instructions = self.options.instructions;
         let cache_bytes = if scratch.cache_bytes == 0 { self.worker_bytes(1) } else { scratch.cache_bytes };
         let splitting = self.vocabulary.splitting();
-        I::worker(scratch)
-            .get_or_insert_with(|| Worker::new(splitting, self.cuts.clone(), instructions, cache_bytes))
+        I::worker(scratch).get_or_insert_with(|| {
+            Box::new(Worker::new(splitting, self.cuts.clone(), instructions, cache_bytes))
+        })
     }
 
     /// As `encode_into`, in jobs of about `job_bytes`, as several workers have them.

@@ -17,7 +17,7 @@ pub trait TokenId: Copy + Default + Ord + Send + Sync + std::fmt::Debug + 'stati
     fn to_u32(self) -> u32;
     /// Where a scratch keeps the worker of this type.
     #[doc(hidden)]
-    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>>;
+    fn worker(scratch: &mut Scratch) -> &mut Option<Box<Worker<Self>>>;
 }
 
 impl TokenId for u16 {
@@ -32,7 +32,7 @@ impl TokenId for u16 {
         u32::from(self)
     }
     #[inline]
-    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>> {
+    fn worker(scratch: &mut Scratch) -> &mut Option<Box<Worker<Self>>> {
         &mut scratch.narrow
     }
 }
@@ -48,7 +48,7 @@ impl TokenId for u32 {
         self
     }
     #[inline]
-    fn worker(scratch: &mut Scratch) -> &mut Option<Worker<Self>> {
+    fn worker(scratch: &mut Scratch) -> &mut Option<Box<Worker<Self>>> {
         &mut scratch.wide
     }
 }

@@ -24,6 +24,8 @@ pub struct Worker<I> {
     boundaries: Boundaries,
     starts: Starts,
     table: PieceTable<I>,
+    /// What a call with a short text writes into.
+    pub(crate) short_ids: Vec<I>,
     /// For texts that no pattern cuts.
     cuts: Option<Arc<Cuts>>,
 }
@@ -41,6 +43,7 @@ impl<I: TokenId> Worker<I> {
             boundaries: Boundaries::new(splitting),
             starts: Starts::default(),
             table: PieceTable::with_capacity_bytes(instructions, capacity_bytes),
+            short_ids: Vec::new(),
             cuts,
         }
     }
@@ -78,7 +81,8 @@ impl<I: TokenId> Worker<I> {
             // One piece: what lies behind it does not matter.
             let text = &text[..end];
             for first in (0..end).step_by(SEGMENT) {
-                cuts.append_to(&mut self.starts, text, first..end.min(first + SEGMENT));
+                let range = first..end.min(first + SEGMENT);
+                cuts.append_to(self.instructions, &mut self.starts, text, range);
                 self.encode_pieces(merger, text, ids, cancel)?;
             }
             self.starts.push(end);

@@ -1,6 +1,5 @@
 //! `Encoder`: texts to ids.
 
-use gristmill_core::cancel::Cancel;
 use gristmill_core::encoder::{self as core, EncoderOptions};
 use gristmill_core::id::TokenId;
 use gristmill_core::instructions::Instructions;
@@ -33,22 +32,16 @@ impl Encoder {
         py: Python<'py>,
         text: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // One text needs no batch around it, unless it is long enough to be interrupted.
-        let ids = if text.len() <= SHORT_TEXT {
-            without_gil(py, &self.core, &[text], |_| {
-                let mut scratch = self.core.take_scratch(1);
-                let mut ids: Vec<I> = Vec::with_capacity(text.len() / 3 + 1);
-                let result = self.core.encode_into(text, &mut scratch, &mut ids, &Cancel::default());
-                self.core.keep_scratch(scratch);
-                result.map(|()| ids)
-            })?
-        } else {
-            without_gil(py, &self.core, &[text], |interrupted| {
-                self.core.encode_batch::<I>(&[text], 1, interrupted)
-            })?
-            .ids
-        };
-        Ok(PyArray1::from_vec(py, ids).into_any())
+        // It fails where the text has a code point that the core does not know yet.
+        if text.len() <= SHORT_TEXT
+            && let Ok(array) = self.core.with_short_ids(text, |ids: &[I]| PyArray1::from_slice(py, ids))
+        {
+            return Ok(array.into_any());
+        }
+        let encoded = without_gil(py, &self.core, &[text], |interrupted| {
+            self.core.encode_batch::<I>(&[text], 1, interrupted)
+        })?;
+        Ok(PyArray1::from_vec(py, encoded.ids).into_any())
     }
 
     fn encode_batch_as<'py, I: TokenId + Element>(
@@ -65,27 +58,30 @@ impl Encoder {
     }
 }
 
-/// Bytes that are encoded before anyone could press Ctrl-C.
-const SHORT_TEXT: usize = 1 << 16;
+/// Bytes that are encoded in less time than it takes to let go of the GIL and to get it again.
+const SHORT_TEXT: usize = 1 << 11;
 
 /// Speed and memory as the environment asks for them, for tests and measurements. Ids never depend on it.
 fn options() -> PyResult<EncoderOptions> {
-    let mut options = EncoderOptions::default();
-    if let Ok(name) = std::env::var("GRISTMILL_INSTRUCTIONS") {
-        options.instructions = Instructions::from_name(&name).ok_or_else(|| {
-            let names: Vec<&str> = Instructions::available().into_iter().map(Instructions::name).collect();
-            PyValueError::new_err(format!(
-                "GRISTMILL_INSTRUCTIONS is {name:?} (expected one that this machine has: {})",
-                names.join(", ")
-            ))
-        })?;
-    }
+    let mut options = EncoderOptions { instructions: chosen_instructions()?, ..EncoderOptions::default() };
     if let Ok(value) = std::env::var("GRISTMILL_CACHE_BYTES") {
         options.cache_bytes = value.parse().map_err(|_| {
             PyValueError::new_err(format!("GRISTMILL_CACHE_BYTES is {value:?} (expected a number of bytes)"))
         })?;
     }
     Ok(options)
+}
+
+/// The machine's fastest instructions, or those that the environment names.
+pub(crate) fn chosen_instructions() -> PyResult<Instructions> {
+    let Ok(name) = std::env::var("GRISTMILL_INSTRUCTIONS") else { return Ok(Instructions::fastest()) };
+    Instructions::from_name(&name).ok_or_else(|| {
+        let names: Vec<&str> = Instructions::available().into_iter().map(Instructions::name).collect();
+        PyValueError::new_err(format!(
+            "GRISTMILL_INSTRUCTIONS is {name:?} (expected one that this machine has: {})",
+            names.join(", ")
+        ))
+    })
 }
 
 #[pymethods]

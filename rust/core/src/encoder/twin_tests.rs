@@ -74,6 +74,11 @@ proptest! {
             prop_assert_eq!(&wide.offsets, &offsets);
             let narrow = encoder.encode_batch::<u16>(&texts, 2, &mut || false).unwrap();
             prop_assert_eq!(narrow.ids.iter().map(|&id| u32::from(id)).collect::<Vec<_>>(), &expected[..]);
+            for (text, bounds) in texts.iter().zip(offsets.windows(2)) {
+                let [start, end] = [0, 1].map(|i| usize::try_from(bounds[i]).unwrap());
+                let ids = encoder.with_short_ids(text, |ids: &[u32]| ids.to_vec());
+                prop_assert_eq!(ids.as_deref(), Ok(&expected[start..end]));
+            }
         }
     }
 

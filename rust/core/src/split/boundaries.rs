@@ -30,7 +30,7 @@ use super::code::{self, CodeMasks};
 use super::gpt2::{self, Gpt2Masks};
 use super::o200k::{self, O200kMasks};
 pub(crate) use super::rows::SEGMENT;
-use super::rows::{BLOCKS, Masks, Rows, SLOTS, first_set, is_set, last_set};
+use super::rows::{BLOCKS, FEW_BLOCKS, Masks, Rows, SLOTS, first_set, is_set, last_set};
 use super::scan::Text;
 use super::starts::Starts;
 use crate::error::Result;
@@ -334,7 +334,7 @@ impl Boundaries {
 
 fn find<M: Masks>(rows: &mut Rows, instructions: Instructions) {
     match instructions.level() {
-        Level::Portable => M::find(rows),
+        Level::Portable => find_few_or_all::<M>(rows),
         // SAFETY: a level exists only where the machine has its instructions.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { find_avx2::<M>(rows) },
@@ -344,14 +344,21 @@ fn find<M: Masks>(rows: &mut Rows, instructions: Instructions) {
     }
 }
 
+/// Of one of two numbers of blocks, each known where this is compiled, so that both are loops of vectors.
+#[inline(always)]
+#[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
+fn find_few_or_all<M: Masks>(rows: &mut Rows) {
+    if rows.num_blocks <= FEW_BLOCKS { M::find(rows, FEW_BLOCKS) } else { M::find(rows, BLOCKS) }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn find_avx2<M: Masks>(rows: &mut Rows) {
-    M::find(rows);
+    find_few_or_all::<M>(rows);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn find_avx512<M: Masks>(rows: &mut Rows) {
-    M::find(rows);
+    find_few_or_all::<M>(rows);
 }

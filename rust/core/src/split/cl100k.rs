@@ -35,7 +35,7 @@
 //! occur, the first character of the line is marked doubtful, and the plain scanner decides (see `boundaries`).
 
 use super::digits::Digits;
-use super::rows::{BLOCKS, Masks, MoreRows, Rows, before, next};
+use super::rows::{Masks, MoreRows, Rows, before, next};
 use super::scan::{Text, contraction_length_in_any_case, is_newline};
 use crate::error::Result;
 use crate::unicode::Class;
@@ -89,11 +89,11 @@ impl Masks for Cl100kMasks {
 
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn find(rows: &mut Rows) {
-        for i in 1..=BLOCKS {
+    fn find(rows: &mut Rows, num_blocks: usize) {
+        for i in 1..=num_blocks {
             rows.more.joining[i] = rows.other[i] & !before(&rows.other, i, 1) & !before(&rows.blank, i, 1);
         }
-        for i in 1..=BLOCKS {
+        for i in 1..=num_blocks {
             let before = |row| before(row, i, 1);
             let (letter, number, white) = (rows.letter[i], rows.number[i], rows.white[i]);
             let newline = rows.more.newline[i];

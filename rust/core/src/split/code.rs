@@ -29,7 +29,7 @@
 
 use super::cl100k::is_joined;
 use super::digits::Digits;
-use super::rows::{BLOCKS, Masks, Rows, before, next};
+use super::rows::{Masks, Rows, before, next};
 use super::scan::{Text, is_newline};
 use crate::error::Result;
 use crate::unicode::Class;
@@ -67,18 +67,18 @@ impl Masks for CodeMasks {
 
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn find(rows: &mut Rows) {
-        for i in 1..=BLOCKS {
+    fn find(rows: &mut Rows, num_blocks: usize) {
+        for i in 1..=num_blocks {
             let one_byte = rows.white_ascii[i] & !rows.more.newline[i] & !next(&rows.white, i);
             rows.more.lone[i] = (one_byte | rows.white_last[i]) & !before(&rows.white, i, 1);
         }
-        for i in 1..=BLOCKS {
+        for i in 1..=num_blocks {
             let after_lone_blank = before(&rows.more.lone, i, 1) & before(&rows.blank, i, 1);
             let sign = rows.other[i] & !before(&rows.other, i, 1) & !after_lone_blank;
             rows.more.joining[i] = sign | rows.more.lone[i];
             rows.starts[i] = sign;
         }
-        for i in 1..=BLOCKS {
+        for i in 1..=num_blocks {
             let before = |row| before(row, i, 1);
             let word = rows.letter[i] & !before(&rows.letter) & !is_joined(&rows.more, i);
             let number = rows.number[i] & !before(&rows.number);

@@ -27,7 +27,7 @@
 //! `m`, `d`, `re`, `ve` or `ll` ends its piece after them, and the letter after it starts none. No mending
 //! touches another: the letters lie inside one run, which starts no other piece.
 
-use super::rows::{BLOCKS, Masks, Rows, before, next};
+use super::rows::{Masks, Rows, before, next};
 use super::scan::{Text, contraction_length};
 use crate::error::Result;
 use crate::unicode::Class;
@@ -57,8 +57,8 @@ impl Masks for Gpt2Masks {
 
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn find(rows: &mut Rows) {
-        for i in 1..=BLOCKS {
+    fn find(rows: &mut Rows, num_blocks: usize) {
+        for i in 1..=num_blocks {
             let before = |row| before(row, i, 1);
             let (letter, number, other) = (rows.letter[i], rows.number[i], rows.other[i]);
             let change = letter & !before(&rows.letter)

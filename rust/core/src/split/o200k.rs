@@ -30,7 +30,7 @@
 
 use super::cl100k::is_joined;
 use super::digits::Digits;
-use super::rows::{BLOCKS, Masks, Rows, before, next};
+use super::rows::{Masks, Rows, before, next};
 use super::scan::{Text, contraction_length_in_any_case, is_newline};
 use crate::error::Result;
 use crate::unicode::Class;
@@ -110,16 +110,16 @@ impl Masks for O200kMasks {
 
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that it is compiled for the instructions of its caller
-    fn find(rows: &mut Rows) {
+    fn find(rows: &mut Rows, num_blocks: usize) {
         // From here on letters are letters and marks, and others are without marks.
-        for i in 1..=BLOCKS + 1 {
+        for i in 1..=num_blocks + 1 {
             rows.letter[i] |= rows.more.mark[i];
             rows.other[i] &= !rows.more.mark[i];
         }
-        for i in 1..=BLOCKS {
+        for i in 1..=num_blocks {
             rows.more.joining[i] = rows.other[i] & !before(&rows.other, i, 1) & !before(&rows.blank, i, 1);
         }
-        for i in 1..=BLOCKS {
+        for i in 1..=num_blocks {
             let before = |row| before(row, i, 1);
             let (letter, number, white) = (rows.letter[i], rows.number[i], rows.white[i]);
             let (upper, newline) = (rows.more.upper[i], rows.more.newline[i]);

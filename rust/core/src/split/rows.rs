@@ -5,6 +5,8 @@ use super::classify::{BLOCK, BlockMasks};
 
 /// Blocks worked off at once.
 pub(crate) const BLOCKS: usize = 32;
+/// As many as a short text has: a call with 10 bytes would else spend most of its time on blocks that it has not.
+pub(crate) const FEW_BLOCKS: usize = 8;
 /// A place before them for the block that was last, and one behind for the block to come.
 pub(crate) const SLOTS: usize = BLOCKS + 2;
 /// Bytes of text worked off at once.
@@ -18,9 +20,9 @@ pub(crate) trait Masks {
     /// Whether it needs more than the masks of GPT-2's pattern.
     const MORE: bool;
 
-    /// Compute the row of starts, and those of what has to be mended. No step needs the step before it, so the
-    /// compiler makes vectors of 4 or 8 blocks of it.
-    fn find(rows: &mut Rows);
+    /// Compute the row of starts, and those of what has to be mended, of the first `num_blocks` blocks, which is
+    /// `FEW_BLOCKS` or `BLOCKS`. No step needs the step before it, so the compiler makes vectors of 4 or 8 blocks of it.
+    fn find(rows: &mut Rows, num_blocks: usize);
 }
 
 /// All masks of a segment. What they mean is said in `classify`.
