@@ -231,7 +231,7 @@ def test_a_stream_is_read_once_and_in_parts(tiny_tokenizer: Tokenizer) -> None:
 
 
 def test_long_documents_end_a_batch_early() -> None:
-    column = pa.array(["x" * (3 << 20)] * 7)
+    column = pa.array(["x" * (12 << 20)] * 7)
     assert [len(batch.texts) for batch in iter_batches(column)] == [3, 3, 1]
 
 

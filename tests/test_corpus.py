@@ -410,7 +410,7 @@ def test_batches_of_data_sets_and_of_batched_streams() -> None:
 
 
 def test_long_documents_make_small_batches() -> None:
-    documents = ["x" * (1 << 22)] * 9
+    documents = ["x" * (1 << 24)] * 9
     assert [len(batch.texts) for batch in iter_batches(documents)] == [2, 2, 2, 2, 1]
 
 

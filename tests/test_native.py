@@ -237,6 +237,39 @@ def test_bad_documents(value: object, reason: str, gpt2: _native.Encoder) -> Non
     assert packer.counters["bytes"] == counters.totals["bytes"] == 15
 
 
+@given(
+    parts=st.lists(
+        st.tuples(st.text(min_size=1, max_size=5), st.sampled_from([1, 2, 17, 40_000])),
+        min_size=1,
+        max_size=6,
+    ),
+    surrogate_at=st.none() | st.integers(0, 200_000),
+    instructions=st.sampled_from(["", "avx2", "portable"]),
+)
+def test_texts_that_are_not_ascii_are_transcoded_exactly(
+    parts: list[tuple[str, int]], surrogate_at: int | None, instructions: str, gpt2: _native.Encoder
+) -> None:
+    """Long ones in parts, beside short ones, ASCII, and what has no UTF-8."""
+    texts: list[str] = [(part * count)[:70_000] for part, count in parts]
+    texts += ["plain", "".join(texts)]
+    expected = gpt2.encode_batch([text.encode() for text in texts], 1, False)
+    if surrogate_at is not None:
+        whole = texts[-1]
+        place = surrogate_at % (len(whole) + 1)
+        texts.insert(1, f"{whole[:place]}\ud9ab{whole[place:]}")
+    with pytest.MonkeyPatch.context() as patch:
+        if instructions:
+            patch.setenv("GRISTMILL_INSTRUCTIONS", instructions)
+        try:
+            ids, offsets, bad = gpt2.encode_batch(texts, 1, True)
+        except ValueError as error:
+            if "one that this machine has" in str(error):
+                return
+            raise
+    assert (ids.tolist(), offsets.tolist()) == (expected[0].tolist(), expected[1].tolist())
+    assert [index for index, _ in bad] == ([] if surrogate_at is None else [1])
+
+
 @pytest.mark.parametrize("texts", ["abc", b"abc", 3, None])
 def test_a_batch_is_a_sequence(texts: Any, gpt2: _native.Encoder) -> None:
     for call in (_native.check_texts, lambda texts: gpt2.encode_batch(texts, 1, False)):

@@ -36,6 +36,8 @@ _logger = logging.getLogger("gristmill.corpus")
 # Rows thrown away at once while skipping.
 _SKIP_ROWS = 1000
 
+_TEXT_TYPES = frozenset((str, bytes))
+
 
 class SourceReader(ABC):
     """One pass over a source, possibly from its middle."""
@@ -87,7 +89,7 @@ class DocumentSource(ABC):
 
     def texts(self, rows: Sequence[object], first_row: int) -> list[object]:
         """Take the text column of rows that are mappings; everything else is its own text."""
-        if not any(isinstance(row, Mapping) for row in rows):
+        if are_texts(rows) or not any(isinstance(row, Mapping) for row in rows):
             return list(rows)
         return [
             self._column(row, first_row + index) if isinstance(row, Mapping) else row
@@ -98,6 +100,11 @@ class DocumentSource(ABC):
         if self.text_column not in row:
             raise missing_column(self.name, number, self.text_column, row)
         return row[self.text_column]
+
+
+def are_texts(rows: Sequence[object]) -> bool:
+    """Say whether all rows are plainly `str` or `bytes`; types are asked, as asking each row costs more."""
+    return _TEXT_TYPES.issuperset(map(type, rows))
 
 
 class SequenceSource(DocumentSource):

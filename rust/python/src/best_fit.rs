@@ -63,8 +63,7 @@ impl BestFitPacker {
     ) -> PyResult<Vec<(usize, String)>> {
         guard(|| {
             let objects = texts::objects(texts)?;
-            let transcoded = texts::Transcoded::new(&objects)?;
-            let texts = texts::read_transcoded_or_refuse(&objects, &transcoded, skip_bad)?;
+            let texts = texts::read_or_refuse(&objects, skip_bad)?;
             let encoder = &encoder.get().core;
             let narrow = matches!(slf.borrow().0, Typed::Narrow(_));
             if narrow {

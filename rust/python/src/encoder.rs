@@ -63,22 +63,25 @@ const SHORT_TEXT: usize = 1 << 11;
 
 /// Speed and memory as the environment asks for them, for tests and measurements. Ids never depend on it.
 fn options() -> PyResult<EncoderOptions> {
-    let mut options = EncoderOptions::default();
-    if let Ok(name) = std::env::var("GRISTMILL_INSTRUCTIONS") {
-        options.instructions = Instructions::from_name(&name).ok_or_else(|| {
-            let names: Vec<&str> = Instructions::available().into_iter().map(Instructions::name).collect();
-            PyValueError::new_err(format!(
-                "GRISTMILL_INSTRUCTIONS is {name:?} (expected one that this machine has: {})",
-                names.join(", ")
-            ))
-        })?;
-    }
+    let mut options = EncoderOptions { instructions: chosen_instructions()?, ..EncoderOptions::default() };
     if let Ok(value) = std::env::var("GRISTMILL_CACHE_BYTES") {
         options.cache_bytes = value.parse().map_err(|_| {
             PyValueError::new_err(format!("GRISTMILL_CACHE_BYTES is {value:?} (expected a number of bytes)"))
         })?;
     }
     Ok(options)
+}
+
+/// The machine's fastest instructions, or those that the environment names.
+pub(crate) fn chosen_instructions() -> PyResult<Instructions> {
+    let Ok(name) = std::env::var("GRISTMILL_INSTRUCTIONS") else { return Ok(Instructions::fastest()) };
+    Instructions::from_name(&name).ok_or_else(|| {
+        let names: Vec<&str> = Instructions::available().into_iter().map(Instructions::name).collect();
+        PyValueError::new_err(format!(
+            "GRISTMILL_INSTRUCTIONS is {name:?} (expected one that this machine has: {})",
+            names.join(", ")
+        ))
+    })
 }
 
 #[pymethods]

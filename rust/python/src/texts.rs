@@ -1,12 +1,11 @@
 //! Python objects to `&str`, under the GIL and without a copy where the text is ASCII or `bytes`; columns in Arrow
 //! memory, without the GIL and never copied.
 //!
-//! A `str` that is not ASCII is transcoded by Python. By default that is done once and the copy stays attached to the
-//! object, which serves whoever encodes it again. Training and packing read a corpus once, so there the copies go with the
-//! batch (`Transcoded`): a caller who holds the corpus as a list would else hold it twice. Reading UCS-1/2/4 in the workers
-//! would spare both, and needs one wheel per version of Python; that Python widens to UCS-4, and `ucs4` encodes, takes half
-//! the time of Python's encoder.
+//! A `str` that is not ASCII is widened by Python to UCS-4, which `ucs4` encodes; Python's own encoder takes many times as
+//! long, and leaves its copy attached to the object: a caller who holds the corpus as a list would hold it twice. Here the
+//! copies go with the batch. Reading UCS-1/2/4 where they lie needs one wheel per version of Python.
 
+use gristmill_core::instructions::Instructions;
 use gristmill_core::ucs4;
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 
@@ -16,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::arrow::ArrowTexts;
+use crate::encoder::chosen_instructions;
 use crate::errors::bad_document;
 
 /// The texts of a batch, and `(index, reason)` of what is none.
@@ -24,28 +24,85 @@ pub(crate) struct Texts<'a> {
     pub(crate) bad: Vec<(usize, String)>,
 }
 
-/// UTF-8 of those texts that are a `str` and not ASCII, at their places.
-pub(crate) struct Transcoded(Vec<Option<String>>);
+/// UTF-8 of those texts that are a `str` and not ASCII.
+pub(crate) struct Transcoded {
+    utf8: String,
+    /// Where it ends of each text, of all of them up to the last that is here; of the others nothing is here.
+    ends: Vec<usize>,
+}
 
 impl Transcoded {
     /// Transcode where it is needed. What cannot be is left to `read_one`, which says why.
-    pub(crate) fn new(batch: &Batch<'_>) -> PyResult<Self> {
-        let Batch::Objects(_, objects) = batch else { return Ok(Self(Vec::new())) };
-        let mut code_points = Vec::new();
-        let of_one = |object: &Bound<'_, PyAny>| {
-            let Ok(text) = object.cast::<PyString>() else { return Ok(None) };
-            if text.call_method0(intern!(text.py(), "isascii"))?.is_truthy()? {
-                return Ok(None);
+    fn new(objects: &[Bound<'_, PyAny>]) -> PyResult<Self> {
+        let mut transcoded = Self { utf8: String::new(), ends: Vec::new() };
+        let (mut not_ascii, mut num_characters) = (Vec::new(), 0);
+        for (index, object) in objects.iter().enumerate() {
+            let Ok(text) = object.cast::<PyString>() else { continue };
+            if !text.call_method0(intern!(text.py(), "isascii"))?.is_truthy()? {
+                not_ascii.push((index, text));
+                num_characters += text.len()?;
             }
-            read_code_points(text, &mut code_points)?;
-            Ok(ucs4::to_utf8(&code_points))
-        };
-        objects.iter().map(of_one).collect::<PyResult<_>>().map(Self)
+        }
+        if not_ascii.is_empty() {
+            return Ok(transcoded);
+        }
+        let instructions = chosen_instructions()?;
+        // Most of it is ASCII, as a rule; else it grows.
+        ucs4::reserve(&mut transcoded.utf8, num_characters + num_characters / 8);
+        let mut code_points = Vec::new();
+        for (index, text) in not_ascii {
+            let before = transcoded.utf8.len();
+            transcoded.ends.resize(index, before);
+            if transcoded.append(instructions, text, &mut code_points)? {
+                transcoded.ends.push(transcoded.utf8.len());
+            } else {
+                transcoded.utf8.truncate(before);
+            }
+        }
+        Ok(transcoded)
+    }
+
+    /// Append the UTF-8 of a text; `false` where it has none, and only a part of it was appended.
+    fn append(
+        &mut self,
+        instructions: Instructions,
+        text: &Bound<'_, PyString>,
+        code_points: &mut Vec<u32>,
+    ) -> PyResult<bool> {
+        let len = text.len()?;
+        if len <= CHARACTERS_AT_ONCE {
+            read_code_points(text, code_points)?;
+            return Ok(ucs4::append_utf8(instructions, code_points, &mut self.utf8));
+        }
+        for start in (0..len).step_by(CHARACTERS_AT_ONCE) {
+            let part = substring(text, start, len.min(start + CHARACTERS_AT_ONCE))?;
+            read_code_points(&part, code_points)?;
+            if !ucs4::append_utf8(instructions, code_points, &mut self.utf8) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn get(&self, index: usize) -> Option<&str> {
-        self.0.get(index)?.as_deref()
+        let end = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        // What is not ASCII is not empty.
+        (start < end).then(|| &self.utf8[start..end])
     }
+}
+
+/// Characters that are widened at once: four bytes each, which would else be four times a long text.
+const CHARACTERS_AT_ONCE: usize = 1 << 16;
+
+/// The characters from `start` to `end` of a text.
+fn substring<'py>(text: &Bound<'py, PyString>, start: usize, end: usize) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: the object is a `str`, and what Python returns is a new reference to one, or null with an error set.
+    let part = unsafe {
+        let part = ffi::PyUnicode_Substring(text.as_ptr(), start.cast_signed(), end.cast_signed());
+        Bound::from_owned_ptr_or_err(text.py(), part)?
+    };
+    Ok(part.cast_into()?)
 }
 
 /// Put the code points of a text in place of what is there.
@@ -72,20 +129,25 @@ fn read_code_points(text: &Bound<'_, PyString>, code_points: &mut Vec<u32>) -> P
 
 /// The elements of a sequence, held, so that nobody can free them while the GIL is released.
 pub(crate) enum Batch<'py> {
-    Objects(Python<'py>, Vec<Bound<'py, PyAny>>),
+    Objects(Python<'py>, Vec<Bound<'py, PyAny>>, Transcoded),
     Arrow(Python<'py>, ArrowTexts),
 }
 
 impl<'py> Batch<'py> {
+    fn of_objects(py: Python<'py>, objects: Vec<Bound<'py, PyAny>>) -> PyResult<Self> {
+        let transcoded = Transcoded::new(&objects)?;
+        Ok(Self::Objects(py, objects, transcoded))
+    }
+
     fn py(&self) -> Python<'py> {
         match self {
-            Self::Objects(py, _) | Self::Arrow(py, _) => *py,
+            Self::Objects(py, ..) | Self::Arrow(py, _) => *py,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Objects(_, objects) => objects.len(),
+            Self::Objects(_, objects, _) => objects.len(),
             Self::Arrow(_, texts) => texts.len(),
         }
     }
@@ -95,10 +157,10 @@ impl<'py> Batch<'py> {
 pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Batch<'py>> {
     let py = texts.py();
     if let Ok(list) = texts.cast::<PyList>() {
-        return Ok(Batch::Objects(py, list.iter().collect()));
+        return Batch::of_objects(py, list.iter().collect());
     }
     if let Ok(tuple) = texts.cast::<PyTuple>() {
-        return Ok(Batch::Objects(py, tuple.iter().collect()));
+        return Batch::of_objects(py, tuple.iter().collect());
     }
     if let Ok(texts) = texts.cast::<ArrowTexts>() {
         return Ok(Batch::Arrow(py, texts.get().clone()));
@@ -113,36 +175,27 @@ pub(crate) fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Batch<'py>> {
             type_name(texts)
         )));
     }
-    Ok(Batch::Objects(py, texts.try_iter()?.collect::<PyResult<_>>()?))
-}
-
-/// Sort good from bad.
-pub(crate) fn read<'a>(batch: &'a Batch<'_>) -> PyResult<Texts<'a>> {
-    read_beside(batch, None)
+    Batch::of_objects(py, texts.try_iter()?.collect::<PyResult<_>>()?)
 }
 
 /// As `read`, but the first bad one is an error unless `skip_bad`.
 pub(crate) fn read_or_refuse<'a>(batch: &'a Batch<'_>, skip_bad: bool) -> PyResult<Texts<'a>> {
-    refuse_bad(batch, read(batch)?, skip_bad)
+    let texts = read(batch)?;
+    match texts.bad.first() {
+        Some((index, reason)) if !skip_bad => Err(bad_document(batch.py(), *index, reason)),
+        _ => Ok(texts),
+    }
 }
 
-/// As `read_or_refuse`, of texts that were transcoded, where it was needed.
-pub(crate) fn read_transcoded_or_refuse<'a>(
-    batch: &'a Batch<'_>,
-    transcoded: &'a Transcoded,
-    skip_bad: bool,
-) -> PyResult<Texts<'a>> {
-    refuse_bad(batch, read_beside(batch, Some(transcoded))?, skip_bad)
-}
-
-fn read_beside<'a>(batch: &'a Batch<'_>, transcoded: Option<&'a Transcoded>) -> PyResult<Texts<'a>> {
-    let objects = match batch {
-        Batch::Objects(_, objects) => objects,
+/// Sort good from bad.
+pub(crate) fn read<'a>(batch: &'a Batch<'_>) -> PyResult<Texts<'a>> {
+    let (objects, transcoded) = match batch {
+        Batch::Objects(_, objects, transcoded) => (objects, transcoded),
         Batch::Arrow(py, texts) => return Ok(py.detach(|| read_values(texts))),
     };
     let mut texts = Texts { good: Vec::with_capacity(objects.len()), bad: Vec::new() };
     for (index, object) in objects.iter().enumerate() {
-        if let Some(text) = transcoded.and_then(|transcoded| transcoded.get(index)) {
+        if let Some(text) = transcoded.get(index) {
             texts.good.push(text);
             continue;
         }
@@ -169,13 +222,6 @@ fn read_values(texts: &ArrowTexts) -> Texts<'_> {
 
 fn read_utf8(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))
-}
-
-fn refuse_bad<'a>(batch: &Batch<'_>, texts: Texts<'a>, skip_bad: bool) -> PyResult<Texts<'a>> {
-    match texts.bad.first() {
-        Some((index, reason)) if !skip_bad => Err(bad_document(batch.py(), *index, reason)),
-        _ => Ok(texts),
-    }
 }
 
 /// One text, or the reason why it is none. The outer error is Python's own (out of memory).

@@ -52,8 +52,7 @@ impl BpeTrainer {
     ) -> PyResult<Vec<(usize, String)>> {
         guard(|| {
             let objects = texts::objects(texts)?;
-            let transcoded = texts::Transcoded::new(&objects)?;
-            let texts = texts::read_transcoded_or_refuse(&objects, &transcoded, skip_bad)?;
+            let texts = texts::read_or_refuse(&objects, skip_bad)?;
             loop {
                 match interruptible(py, |interrupted| self.0.push(&texts.good, num_threads, interrupted))? {
                     // Nothing was counted yet.
