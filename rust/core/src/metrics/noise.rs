@@ -85,8 +85,9 @@ struct UnitMasks {
 /// The first line feed from `place` on that lies before `end`.
 fn next_line_feed(masks: &[UnitMasks], place: usize, end: usize) -> Option<usize> {
     let mut skipped = place % BLOCK;
-    for block in place / BLOCK..end.div_ceil(BLOCK) {
-        let bits = masks[block].line_feed >> skipped << skipped;
+    let blocks = place / BLOCK..end.div_ceil(BLOCK);
+    for (block, masks) in blocks.zip(&masks[place / BLOCK..]) {
+        let bits = masks.line_feed >> skipped << skipped;
         if bits != 0 {
             return Some(block * BLOCK + bits.trailing_zeros() as usize).filter(|&place| place < end);
         }
