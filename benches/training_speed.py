@@ -119,8 +119,9 @@ def describe_difference(merges: Any, expected: Any) -> str:
         return "not compared (it gives ranks, not merges)"
     if merges == expected:
         return "equal"
-    same = next((i for i, pair in enumerate(zip(merges, expected, strict=False)) if pair[0] != pair[1]), -1)
-    return f"differs from merge {same} on ({len(merges)} of {len(expected)})"
+    shorter = min(len(merges), len(expected))
+    same = next((i for i in range(shorter) if merges[i] != expected[i]), shorter)
+    return f"the first {same:,} merges are equal, of {len(merges):,} (expected {len(expected):,})"
 
 
 def summarise(

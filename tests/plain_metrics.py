@@ -26,7 +26,7 @@ SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u200
 SPACES += "\u2028\u2029\u202f\u205f\u3000"
 NOISES = ("misspelling", "case", "whitespace", "homoglyphs")
 RULES = ("whitespace", "identifiers", "unicode")
-MASK = (1 << 64) - 1
+MASK, HALF = (1 << 64) - 1, (1 << 32) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 MULTIPLIERS = (GOLDEN, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 NUM_GROUPS = 1024
@@ -94,15 +94,14 @@ def document_hash(data: bytes) -> int:
 
 def word_hash(word: bytes) -> int:
     """Return the hash of a word."""
-    if len(word) > 16:
+    if len(word) > 32:
         return document_hash(word)
-
-    def fold(a: int, b: int) -> int:
-        return (a * b & MASK) ^ (a * b >> 64)
-
-    low, high = int.from_bytes(word[:8], "little"), int.from_bytes(word[8:], "little")
-    inner = fold(low ^ MULTIPLIERS[1], high ^ MULTIPLIERS[2] ^ len(word))
-    return fold(inner ^ MULTIPLIERS[3], GOLDEN)
+    result = len(word)
+    for lane, key in enumerate(MULTIPLIERS):
+        part = int.from_bytes(word[8 * lane : 8 * lane + 8], "little")
+        low, high = (part + key) & HALF, ((part >> 32) + (key >> 32)) & HALF
+        result += low * high
+    return mix(result & MASK)
 
 
 def random_words(seed: int, purpose: int, document: int) -> Iterator[int]:

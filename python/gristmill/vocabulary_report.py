@@ -60,6 +60,8 @@ def _is_spelt_in_bytes(content: dict[str, Any]) -> bool:
 
 def byte_fallback_tokens(tokenizer: Tokenizer) -> dict[str, int]:
     """Return the tokens that stand for a byte of what the model does not know, each with its byte."""
+    if tokenizer.native is not None:
+        return {}  # it refuses such models; and no object need be made of each token to look for one
     names = {f"<0x{byte:02X}>": byte for byte in range(256)}
     known = {name: byte for name, byte in names.items() if tokenizer.token_to_id(name) is not None}
     # Looked at last: it takes longer to parse a large file than to measure megabytes of text.

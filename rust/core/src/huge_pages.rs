@@ -26,10 +26,20 @@ pub(crate) fn advise<T>(memory: &[std::mem::MaybeUninit<T>]) {
 
 /// Make room for at least `additional` more elements; new memory is on huge pages.
 pub(crate) fn reserve<T>(vector: &mut Vec<T>, additional: usize) {
-    if vector.capacity() - vector.len() < additional {
-        vector.reserve(additional);
-        advise(vector.spare_capacity_mut());
+    if vector.capacity() - vector.len() >= additional {
+        return;
     }
+    let needed = vector.len() + additional;
+    if needed * size_of::<T>() < HUGE_PAGE {
+        vector.reserve(additional);
+        return;
+    }
+    // Not by `Vec::reserve`: to `realloc`, what was reserved and never touched is memory like any other. It copies all of
+    // it, 4 KiB at a time on both sides, as advice for a part of a block keeps the system from moving the block.
+    let mut larger = Vec::with_capacity(needed.max(2 * vector.len()));
+    advise(larger.spare_capacity_mut());
+    larger.append(vector);
+    *vector = larger;
 }
 
 /// Ask for the cache line of something that is looked at soon.
@@ -101,6 +111,32 @@ impl<T: Plain> ZeroedArray<T> {
         // SAFETY: as above, and borrowed alone.
         unsafe {
             std::slice::from_raw_parts_mut(self.storage.as_mut_ptr().add(self.offset).cast::<T>(), self.len)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #[test]
+        fn what_is_in_a_vector_stays_when_room_is_made(
+            steps in prop::collection::vec((0_usize..5_000, prop_oneof![0_usize..10_000, 1_000_000_usize..3_000_000]), 1..6),
+        ) {
+            let (mut vector, mut expected) = (Vec::new(), Vec::new());
+            for (num_new, additional) in steps {
+                reserve(&mut vector, num_new + additional);
+                prop_assert!(vector.capacity() - vector.len() >= num_new + additional);
+                let place = vector.as_ptr();
+                vector.extend((0..num_new).map(|number| u16::try_from(number).unwrap()));
+                prop_assert_eq!(vector.as_ptr(), place, "moved, though there was room");
+                expected.extend((0..num_new).map(|number| u16::try_from(number).unwrap()));
+                prop_assert_eq!(&vector, &expected);
+            }
         }
     }
 }

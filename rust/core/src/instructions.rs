@@ -14,7 +14,7 @@ pub(crate) enum Level {
     /// x86-64 with AVX2, AES and the bit instructions that came with them.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// x86-64 with AVX-512 (F, BW, VL, VBMI2) besides: Ice Lake, Zen 4 and newer.
+    /// x86-64 with AVX-512 (F, BW, DQ, VL, VBMI2) besides: Ice Lake, Zen 4 and newer.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -80,6 +80,7 @@ fn has_avx2() -> bool {
 fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi2")
 }

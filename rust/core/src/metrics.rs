@@ -32,6 +32,7 @@ pub mod noise;
 pub mod outliers;
 mod saved;
 pub mod type_sample;
+mod word_hashes;
 mod words;
 
 use std::sync::Mutex;
@@ -210,7 +211,7 @@ impl MetricCounters {
             texts,
             num_threads,
             interrupted,
-            || OwnDocuments::<I>::new(encoder, &self.options, &self.type_samples, num_threads),
+            || OwnDocuments::<'_, '_, I>::new(encoder, &self.options, &self.type_samples, num_threads),
             |documents, range, cancel| documents.measure(&texts[range], cancel),
             |documents| {
                 let counted = documents.finish(encoder);
@@ -268,7 +269,7 @@ impl MetricCounters {
             *count += more;
         }
         for (sample, more) in self.type_samples.iter_mut().zip(&other.type_samples) {
-            sample.merge(more);
+            sample.merge(more.clone());
         }
         self.outliers.merge(&other.outliers);
         Ok(())
@@ -284,7 +285,7 @@ impl MetricCounters {
         for (count, more) in self.token_counts.iter_mut().zip(&measured.token_counts) {
             *count += more;
         }
-        for (sample, found) in self.type_samples.iter_mut().zip(&measured.found_types) {
+        for (sample, found) in self.type_samples.iter_mut().zip(measured.found_types) {
             sample.merge(found);
         }
     }

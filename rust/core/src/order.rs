@@ -9,10 +9,13 @@ const ROUNDS: usize = 12;
 /// Smallest domain, 2^8: on the few bits that a short length needs, Feistel rounds reach too few permutations.
 const MIN_BITS: u32 = 8;
 
+/// The multipliers of `mix`.
+pub(crate) const MIX_MULTIPLIERS: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+
 /// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014): a bijection of 64 bits that mixes them well.
 pub(crate) fn mix(mut word: u64) -> u64 {
-    word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word = (word ^ word >> 30).wrapping_mul(MIX_MULTIPLIERS[0]);
+    word = (word ^ word >> 27).wrapping_mul(MIX_MULTIPLIERS[1]);
     word ^ word >> 31
 }
 

@@ -10,6 +10,7 @@
 //! free.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Encoder;
@@ -18,6 +19,9 @@ use crate::error::Result;
 use crate::huge_pages;
 use crate::id::TokenId;
 use crate::parallel::{self, Interrupted, RANGE_BYTES};
+
+/// Texts of so many bytes get room for an id a byte.
+const ENOUGH_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 26;
 
 /// The ids of some documents, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +67,11 @@ impl Encoder {
     ) -> Result<Encoded<I>> {
         let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
         let mut ids = head;
-        // Enough for nearly all text. What is not used is never touched, so it is no memory but addresses.
-        huge_pages::reserve(&mut ids, num_bytes / 2);
+        // What is not used is never touched, so it is no memory but addresses. Hence enough for any text, where that
+        // neither wastes a part of a page for each of many small arrays nor asks for more than a machine may have;
+        // else enough for nearly all text.
+        let is_enough = ENOUGH_BYTES.contains(&num_bytes);
+        huge_pages::reserve(&mut ids, if is_enough { num_bytes + texts.len() } else { num_bytes / 2 });
         if num_threads <= 1 || num_bytes <= RANGE_BYTES {
             self.encode_alone(ids, texts, end, interrupted)
         } else {

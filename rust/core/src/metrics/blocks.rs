@@ -28,41 +28,29 @@ use crate::split::boundaries::SEGMENT;
 use crate::split::starts::Starts;
 use crate::unicode::{Class, ClassTable, decode};
 
-/// Where the tokens of a text start: bit i of element n stands for byte `64 * n + i`.
+/// Where the tokens of a text start.
 #[derive(Debug, Default)]
 pub(crate) struct TokenStarts {
+    /// Bit i of element n stands for byte `64 * n + i`.
     masks: Vec<u64>,
-    /// The end of the tokens so far.
-    end: usize,
+    /// 1 for each byte where a token starts, and room behind for one that is empty. Written a byte a token, without a
+    /// question; bits would have to be brought together first.
+    marks: Vec<[u8; BLOCK]>,
 }
 
 impl TokenStarts {
-    /// Of no tokens yet, in a text of `num_bytes` bytes.
-    pub(crate) fn clear(&mut self, num_bytes: usize) {
+    /// Mark tokens, which tile a text of `num_bytes` bytes: `mark` is handed a place for each byte, and one more.
+    pub(crate) fn mark(
+        &mut self,
+        instructions: Instructions,
+        num_bytes: usize,
+        mark: impl FnOnce(&mut [u8]),
+    ) {
+        self.marks.clear();
+        self.marks.resize(num_bytes / BLOCK + 1, [0; BLOCK]);
+        mark(self.marks.as_flattened_mut());
         self.masks.clear();
-        self.masks.resize(num_bytes / BLOCK + 1, 0);
-        self.end = 0;
-    }
-
-    /// Add tokens, which tile the text, by their lengths in bytes.
-    #[inline]
-    pub(crate) fn extend(&mut self, mut lengths: impl Iterator<Item = usize>) {
-        let first = self.end / BLOCK;
-        let mut place = self.end % BLOCK;
-        for (number, block) in self.masks[first..].iter_mut().enumerate() {
-            let mut mask = *block;
-            while place < BLOCK {
-                let Some(length) = lengths.next() else {
-                    *block = mask;
-                    self.end = (first + number) * BLOCK + place;
-                    return;
-                };
-                mask |= 1 << place;
-                place += length;
-            }
-            *block = mask;
-            place -= BLOCK;
-        }
+        self.masks.extend(self.marks.iter().map(|block| masks::marked(instructions, block)));
     }
 }
 

@@ -42,16 +42,16 @@ impl Measured {
         for (count, more) in self.token_counts.iter_mut().zip(other.token_counts) {
             *count += more;
         }
-        for (found, more) in self.found_types.iter_mut().zip(&other.found_types) {
+        for (found, more) in self.found_types.iter_mut().zip(other.found_types) {
             found.merge(more);
         }
     }
 }
 
 /// The samples of one worker, by rule.
-struct TypeSamplers([TypeSampler; SAMPLED_RULES.len()]);
+struct TypeSamplers<'t>([TypeSampler<'t>; SAMPLED_RULES.len()]);
 
-impl TypeSamplers {
+impl TypeSamplers<'_> {
     fn new(samples: &[TypeSample; SAMPLED_RULES.len()]) -> Self {
         Self(samples.each_ref().map(TypeSampler::new))
     }
@@ -62,13 +62,13 @@ impl TypeSamplers {
 }
 
 /// The words of a clean text.
-struct AllWords<'s> {
+struct AllWords<'s, 't> {
     instructions: Instructions,
-    samplers: &'s mut TypeSamplers,
-    text: &'s str,
+    samplers: &'s mut TypeSamplers<'t>,
+    text: &'t str,
 }
 
-impl Words for AllWords<'_> {
+impl Words for AllWords<'_, '_> {
     const ALL_RULES: bool = true;
     #[inline(always)]
     fn wants(rule: WordRule) -> bool {
@@ -96,82 +96,108 @@ impl Words for CountedWords {
     fn meet_one(&mut self, _: WordRule, _: usize, _: usize) {}
 }
 
-/// How often each token occurred, and how long it is: tables that are small enough to stay near the processor.
+/// How often each token occurred and how long it is, side by side: a table that is small enough to stay near the
+/// processor.
 struct CountedTokens {
-    counts: Vec<u32>,
-    /// In bytes; `LONG` where it is that or more.
-    lengths: Vec<u8>,
+    /// Of each id the count, times `ONCE`, and the length in bytes, or `LONG` where it is that or more.
+    entries: Vec<u32>,
 }
 
-const LONG: u8 = u8::MAX;
+const ONCE: u32 = 1 << 8;
+const LONG: u32 = ONCE - 1;
 const NARROW_IDS: usize = 1 << 16;
-/// Tokens after which the counts are added up, for they have 32 bits. (In tests so few that it happens.)
-const ADD_UP_AFTER: usize = if cfg!(test) { 10 } else { 1 << 31 };
+/// Tokens after which the counts are added up, for they have 24 bits. (In tests so few that it happens.)
+const ADD_UP_AFTER: usize = if cfg!(test) { 10 } else { (1 << 24) - 1 };
 
 impl CountedTokens {
     fn new(lengths: &[u32]) -> Self {
-        let mut short: Vec<u8> = lengths.iter().map(|&length| u8::try_from(length).unwrap_or(LONG)).collect();
-        short.resize(short.len().max(NARROW_IDS), 0);
-        Self { counts: vec![0; short.len()], lengths: short }
+        let mut entries: Vec<u32> = lengths.iter().map(|&length| length.min(LONG)).collect();
+        entries.resize(entries.len().max(NARROW_IDS), 0);
+        Self { entries }
     }
 
-    /// Count tokens, no more than `ADD_UP_AFTER` in all, and mark where they start; their lengths are in `lengths`.
-    fn count<I: TokenId>(&mut self, ids: &[I], lengths: &[u32], starts: &mut TokenStarts) {
-        let (counts, short) = (self.counts.as_mut_slice(), self.lengths.as_slice());
-        match (counts.first_chunk_mut::<NARROW_IDS>(), short.first_chunk::<NARROW_IDS>()) {
-            // No 16 bits lie outside of these tables, which the compiler sees.
-            (Some(counts), Some(short)) if std::mem::size_of::<I>() == 2 => {
-                starts.extend(lengths_of_counted(ids, counts, short, lengths));
+    /// Count tokens, no more than `ADD_UP_AFTER` in all, and mark where they start, the first one at `start`; gives
+    /// where the last one ends. Their lengths are in `lengths`.
+    fn count<I: TokenId>(&mut self, ids: &[I], lengths: &[u32], marks: &mut [u8], start: usize) -> usize {
+        match self.entries.first_chunk_mut::<NARROW_IDS>() {
+            // No 16 bits lie outside of this table, which the compiler sees.
+            Some(entries) if std::mem::size_of::<I>() == 2 => {
+                count_and_mark(ids, entries, lengths, marks, start)
             }
-            _ => starts.extend(lengths_of_counted(ids, &mut self.counts, short, lengths)),
+            _ => count_and_mark(ids, &mut self.entries, lengths, marks, start),
         }
     }
 
     #[inline(always)]
     fn length(&self, id: usize, lengths: &[u32]) -> usize {
-        length_of(id, &self.lengths, lengths)
+        length_of(self.entries[id], id, lengths)
     }
 
     /// Add the counts to those of 64 bits, and begin anew.
     fn add_up(&mut self, token_counts: &mut [u64]) {
-        for (sum, count) in token_counts.iter_mut().zip(&mut self.counts) {
-            *sum += u64::from(std::mem::take(count));
+        for (sum, entry) in token_counts.iter_mut().zip(&mut self.entries) {
+            *sum += u64::from(*entry / ONCE);
+            *entry %= ONCE;
         }
     }
 }
 
+/// Tokens a step.
+const STEP: usize = 4;
+
+/// Several tokens a step: their entries are all read before the first one is written, for a processor lets each reading
+/// wait for the writing before it once it has seen both at the same place. The same token again is added to what was read.
 #[inline(always)]
-fn lengths_of_counted<I: TokenId>(
+fn count_and_mark<I: TokenId>(
     ids: &[I],
-    counts: &mut [u32],
-    short: &[u8],
+    entries: &mut [u32],
     lengths: &[u32],
-) -> impl Iterator<Item = usize> {
-    ids.iter().map(|id| {
+    marks: &mut [u8],
+    start: usize,
+) -> usize {
+    let mut place = start;
+    let mut mark = |entry, id| {
+        marks[place] = 1;
+        place += length_of(entry, id, lengths);
+    };
+    let (steps, rest) = ids.as_chunks::<STEP>();
+    for step in steps {
+        let ids = step.map(|id| id.to_u32() as usize);
+        let found = ids.map(|id| entries[id]);
+        for (number, (&id, entry)) in ids.iter().zip(found).enumerate() {
+            let again: u32 = ids[..number].iter().map(|&other| u32::from(other == id)).sum();
+            entries[id] = entry + ONCE + ONCE * again;
+        }
+        for (id, entry) in ids.into_iter().zip(found) {
+            mark(entry, id);
+        }
+    }
+    for id in rest {
         let id = id.to_u32() as usize;
-        counts[id] += 1;
-        length_of(id, short, lengths)
-    })
+        mark(entries[id], id);
+        entries[id] += ONCE;
+    }
+    place
 }
 
 #[inline(always)]
-fn length_of(id: usize, short: &[u8], lengths: &[u32]) -> usize {
-    match short[id] {
+fn length_of(entry: u32, id: usize, lengths: &[u32]) -> usize {
+    match entry % ONCE {
         LONG => lengths[id] as usize,
-        length => length.into(),
+        length => length as usize,
     }
 }
 
 /// Short documents are encoded until they have so many tokens, and counted then: both have tables of their own, and
 /// should not drive each other's out for each of them.
-const TOKENS_AT_ONCE: usize = if cfg!(test) { 10 } else { 1 << 15 };
+const TOKENS_AT_ONCE: usize = if cfg!(test) { 10 } else { 1 << 16 };
 
 /// What one worker needs to measure documents of the own engine.
-pub(super) struct OwnDocuments<'a, I> {
+pub(super) struct OwnDocuments<'a, 't, I> {
     encoder: &'a Encoder,
     instructions: Instructions,
     noise_sources: Vec<NoiseSource>,
-    samplers: TypeSamplers,
+    samplers: TypeSamplers<'t>,
     tokens: CountedTokens,
     /// Tokens since they were added up.
     num_counted: usize,
@@ -188,7 +214,7 @@ pub(super) struct OwnDocuments<'a, I> {
     noised_ids: Vec<I>,
 }
 
-impl<'a, I: TokenId> OwnDocuments<'a, I> {
+impl<'a, 't, I: TokenId> OwnDocuments<'a, 't, I> {
     pub(super) fn new(
         encoder: &'a Encoder,
         options: &'a MetricOptions,
@@ -225,7 +251,7 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
     }
 
     /// Count documents; gives hash and row of each.
-    pub(super) fn measure(&mut self, texts: &[&str], cancel: &Cancel) -> Result<Vec<(u64, Row)>> {
+    pub(super) fn measure(&mut self, texts: &[&'t str], cancel: &Cancel) -> Result<Vec<(u64, Row)>> {
         let mut rows = Vec::with_capacity(texts.len());
         let mut ids = Vec::new();
         while rows.len() < texts.len() {
@@ -248,18 +274,21 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
         Ok(rows)
     }
 
-    fn measure_document(&mut self, text: &str, ids: &[I], cancel: &Cancel) -> Result<(u64, Row)> {
+    fn measure_document(&mut self, text: &'t str, ids: &[I], cancel: &Cancel) -> Result<(u64, Row)> {
         let lengths = self.encoder.token_lengths();
+        let Self { tokens, token_counts, num_counted, .. } = self;
         // The tokens of this engine tile the text.
-        self.starts.clear(text.len());
-        for ids in ids.chunks(ADD_UP_AFTER) {
-            self.num_counted += ids.len();
-            if self.num_counted > ADD_UP_AFTER {
-                self.tokens.add_up(&mut self.token_counts);
-                self.num_counted = ids.len();
+        self.starts.mark(self.instructions, text.len(), |marks| {
+            let mut place = 0;
+            for ids in ids.chunks(ADD_UP_AFTER) {
+                *num_counted += ids.len();
+                if *num_counted > ADD_UP_AFTER {
+                    tokens.add_up(token_counts);
+                    *num_counted = ids.len();
+                }
+                place = tokens.count(ids, lengths, marks, place);
             }
-            self.tokens.count(ids, lengths, &mut self.starts);
-        }
+        });
         let Self { encoder, instructions, samplers, scratch, starts, noised_starts, edges, noised, .. } =
             self;
         let mut row = size_of(text);
@@ -275,8 +304,13 @@ impl<'a, I: TokenId> OwnDocuments<'a, I> {
             source.apply(*instructions, text, hash, classes, noised);
             noised_ids.clear();
             encoder.encode_into(&noised.text, scratch, noised_ids, cancel)?;
-            noised_starts.clear(noised.text.len());
-            noised_starts.extend(noised_ids.iter().map(length_of));
+            noised_starts.mark(*instructions, noised.text.len(), |marks| {
+                let mut place = 0;
+                for id in noised_ids.iter() {
+                    marks[place] = 1;
+                    place += length_of(id);
+                }
+            });
             let mut noised_row = [0; NUM_COLUMNS];
             count_blocks(
                 *instructions,
@@ -392,11 +426,11 @@ pub(super) fn measure_encoded(
     Ok(Measured { rows, token_counts, found_types: found_types.into_found() })
 }
 
-fn encoded_row(
-    document: &EncodedDocument<'_>,
+fn encoded_row<'t>(
+    document: &EncodedDocument<'t>,
     options: &MetricOptions,
     classes: &ClassTable,
-    mut samplers: Option<&mut TypeSamplers>,
+    mut samplers: Option<&mut TypeSamplers<'t>>,
 ) -> Result<Row> {
     let EncodedDocument { text, ids, spans, .. } = *document;
     if ids.len() != spans.len() {

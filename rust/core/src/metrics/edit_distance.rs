@@ -12,8 +12,11 @@ pub fn edit_distance<T: Copy + Eq>(left: &[T], right: &[T]) -> usize {
     let same = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a == b).count();
     let (left, right) = (&left[..left.len() - same], &right[..right.len() - same]);
     let (pattern, text) = if left.len() <= right.len() { (left, right) } else { (right, left) };
-    if pattern.is_empty() {
-        return text.len();
+    match pattern {
+        [] => return text.len(),
+        // One token became several, as most often.
+        [only] => return text.len() - usize::from(text.contains(only)),
+        _ => {}
     }
     // (vertical steps up, vertical steps down) of 64 rows each
     let (mut one, mut many) = ([(u64::MAX, 0_u64)], Vec::new());

@@ -164,6 +164,50 @@ pub(crate) fn avx512(block: &[u8; BLOCK]) -> AsciiKinds {
     }
 }
 
+/// Which of 64 bytes are 1; the others are 0.
+#[inline]
+pub(crate) fn marked(instructions: Instructions, block: &[u8; BLOCK]) -> u64 {
+    match instructions.level() {
+        Level::Portable => marked_portable(block),
+        // SAFETY: a level exists only where the machine has its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { marked_avx2(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { marked_avx512(block) },
+    }
+}
+
+/// The product brings the lowest bits of eight bytes together in its highest byte.
+fn marked_portable(block: &[u8; BLOCK]) -> u64 {
+    block.as_chunks::<8>().0.iter().rev().fold(0, |mask, bytes| {
+        mask << 8 | u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[allow(clippy::cast_ptr_alignment)] // the loads ask for no alignment
+fn marked_avx2(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_slli_epi16};
+    let half = |number: usize| {
+        // SAFETY: both halves lie inside of the 64 bytes.
+        let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(32 * number).cast::<__m256i>()) };
+        u64::from(_mm256_movemask_epi8(_mm256_slli_epi16::<7>(bytes)).cast_unsigned())
+    };
+    half(0) | half(1) << 32
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+#[allow(clippy::cast_ptr_alignment)] // the loads ask for no alignment
+fn marked_avx512(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::x86_64::{__m512i, _mm512_loadu_si512, _mm512_test_epi8_mask};
+    // SAFETY: the block has 64 bytes.
+    let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast::<__m512i>()) };
+    _mm512_test_epi8_mask(bytes, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +234,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn marks_become_bits(mask: u64) {
+            let block: [u8; BLOCK] = std::array::from_fn(|i| (mask >> i & 1) as u8);
+            for instructions in Instructions::available() {
+                prop_assert_eq!(marked(instructions, &block), mask, "{}", instructions.name());
+            }
+        }
+
         #[test]
         fn all_instructions_agree(bytes in proptest::collection::vec(any::<u8>(), BLOCK)) {
             let block: [u8; BLOCK] = bytes.try_into().unwrap();

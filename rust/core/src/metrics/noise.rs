@@ -17,13 +17,16 @@
 use super::blocks::Kinds;
 use super::hashing::RandomWords;
 use super::masks::{BLOCK, ascii_kinds};
-use super::words::is_letter;
 use crate::instructions::Instructions;
+use crate::split::boundaries::SEGMENT;
+use crate::split::starts::Starts;
 use crate::unicode::ClassTable;
 
 /// Bytes of the clean text after which a stretch ends.
 pub(crate) const STRETCH_BYTES: usize = 128;
 const MAX_UNIT: usize = 32;
+/// Blocks whose edges are made positions at once.
+const BLOCKS: usize = SEGMENT / BLOCK;
 
 /// A kind of noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -69,59 +72,28 @@ pub struct Noised {
     pub stretches: Vec<(usize, usize)>,
     /// Of the clean text; working memory.
     masks: Vec<UnitMasks>,
+    edges: Starts,
 }
 
-/// Of 64 bytes of the clean text, bit by bit: what belongs to units, to characters that are no ASCII, line feeds.
+/// Of 64 bytes of the clean text, bit by bit: what belongs to units, line feeds.
 #[derive(Debug, Clone, Copy, Default)]
 struct UnitMasks {
     unit: u64,
-    long: u64,
     line_feed: u64,
 }
 
-/// The masks of a text, and an empty one behind.
-trait MasksOfText {
-    /// The 64 bits from a place of the text on.
-    fn bits(&self, place: usize, of: impl Fn(&UnitMasks) -> u64) -> u64;
-
-    /// Where the next unit begins, from `place` on; `end` where there is none.
-    fn next_unit(&self, place: usize, end: usize) -> usize {
-        let mut place = place;
-        while place < end {
-            let bits = self.bits(place, |masks| masks.unit);
-            if bits != 0 {
-                return place + bits.trailing_zeros() as usize;
-            }
-            place += BLOCK;
+/// The first line feed from `place` on that lies before `end`.
+fn next_line_feed(masks: &[UnitMasks], place: usize, end: usize) -> Option<usize> {
+    let mut skipped = place % BLOCK;
+    let blocks = place / BLOCK..end.div_ceil(BLOCK);
+    for (block, masks) in blocks.zip(&masks[place / BLOCK..]) {
+        let bits = masks.line_feed >> skipped << skipped;
+        if bits != 0 {
+            return Some(block * BLOCK + bits.trailing_zeros() as usize).filter(|&place| place < end);
         }
-        end
+        skipped = 0;
     }
-
-    /// The first line feed from `place` on that lies before `end`.
-    fn next_line_feed(&self, place: usize, end: usize) -> Option<usize> {
-        for place in (place..end).step_by(BLOCK) {
-            let bits = self.bits(place, |masks| masks.line_feed);
-            if bits != 0 {
-                return Some(place + bits.trailing_zeros() as usize).filter(|&place| place < end);
-            }
-        }
-        None
-    }
-
-    /// Bytes of the unit at `place` if it is of ASCII characters alone.
-    fn ascii_unit(&self, place: usize) -> Option<usize> {
-        let length = (self.bits(place, |masks| masks.unit).trailing_ones() as usize).min(MAX_UNIT);
-        let is_ascii = self.bits(place, |masks| masks.long).trailing_zeros() as usize >= length;
-        is_ascii.then_some(length)
-    }
-}
-
-impl MasksOfText for [UnitMasks] {
-    fn bits(&self, place: usize, of: impl Fn(&UnitMasks) -> u64) -> u64 {
-        let (block, skipped) = (place / BLOCK, place % BLOCK);
-        // In two steps, for 64 is too far.
-        of(&self[block]) >> skipped | of(&self[block + 1]) << 1 << (BLOCK - 1 - skipped)
-    }
+    None
 }
 
 /// How much noise, and which.
@@ -145,52 +117,48 @@ impl NoiseSource {
         classes: &ClassTable,
         noised: &mut Noised,
     ) {
-        let Noised { text: out, stretches, masks } = noised;
+        let Noised { text: out, stretches, masks, edges } = noised;
         out.clear();
         stretches.clear();
         self.find_units(instructions, text.as_bytes(), classes, masks);
-        let mut random = RandomWords::new(self.seed, self.noise as u64, document_hash);
-        let mut unit = Vec::with_capacity(MAX_UNIT);
-        let mut stretch_start = 0;
-        let mut place = 0;
-        // What lies before is in `out`; what is not changed is copied with what lies around it.
-        let mut copied = 0;
-        while place < text.len() {
-            let start = masks.next_unit(place, text.len());
-            // Stretches that end between the units.
-            loop {
-                let mut end = stretch_start + STRETCH_BYTES;
-                while end < text.len() && !text.is_char_boundary(end) {
-                    end += 1;
-                }
-                let end = masks.next_line_feed(place, end.min(start)).map_or(end, |line_feed| line_feed + 1);
-                if end > start {
-                    break;
-                }
-                stretches.push((end, out.len() + end - copied));
-                (stretch_start, place) = (end, end);
+        let mut walk = Walk {
+            source: self,
+            random: RandomWords::new(self.seed, self.noise as u64, document_hash),
+            text,
+            masks,
+            out,
+            stretches,
+            unit: Vec::with_capacity(MAX_UNIT),
+            stretch_start: 0,
+            stop: 0,
+            copied: 0,
+        };
+        let mut last = 0;
+        // Where the unit began that the last segment left open.
+        let mut open = None;
+        let mut edge_masks = [0; BLOCKS];
+        for (number, segment) in masks.chunks(BLOCKS).enumerate() {
+            for (edge, masks) in edge_masks.iter_mut().zip(segment) {
+                *edge = masks.unit ^ (masks.unit << 1 | last);
+                last = masks.unit >> 63;
             }
-            if start == text.len() {
-                break;
+            edges.clear();
+            edges.append(instructions, &edge_masks[..segment.len()], 0);
+            let base = number * SEGMENT;
+            let mut places = edges.as_slice();
+            if let (Some(start), Some((&end, rest))) = (open, places.split_first()) {
+                walk.run(start, base + end as usize);
+                (open, places) = (None, rest);
             }
-            place =
-                start + masks.ascii_unit(start).unwrap_or_else(|| self.unit_length(&text[start..], classes));
-            if random.next() >> 32 < self.rate {
-                out.push_str(&text[copied..start]);
-                unit.clear();
-                unit.extend(text[start..place].chars());
-                self.change(&unit, &mut random, out);
-                copied = place;
+            let (units, rest) = places.as_chunks::<2>();
+            for &[start, end] in units {
+                walk.run(base + start as usize, base + end as usize);
             }
-            if place - stretch_start >= STRETCH_BYTES {
-                stretches.push((place, out.len() + place - copied));
-                stretch_start = place;
+            if let Some(&start) = rest.first() {
+                open = Some(base + start as usize);
             }
         }
-        out.push_str(&text[copied..]);
-        if stretch_start < text.len() {
-            stretches.push((text.len(), out.len()));
-        }
+        walk.finish();
     }
 
     fn find_units(
@@ -214,19 +182,10 @@ impl NoiseSource {
                 kinds.add_long(ascii.long, text, start, classes);
             }
             let unit = if self.noise == Noise::Whitespace { ascii.blank } else { kinds.letter };
-            masks.push(UnitMasks { unit, long: ascii.long, line_feed: ascii.line_feed });
+            masks.push(UnitMasks { unit, line_feed: ascii.line_feed });
         }
-        // Where 64 bits are asked for that begin in the last block.
+        // Where the last unit ends at the latest.
         masks.push(UnitMasks::default());
-    }
-
-    /// Bytes of the unit that `text` begins with.
-    fn unit_length(self, text: &str, classes: &ClassTable) -> usize {
-        let is_in_unit = |character: &char| match self.noise {
-            Noise::Whitespace => matches!(character, ' ' | '\t'),
-            _ => is_letter(classes.of(u32::from(*character))),
-        };
-        text.chars().take(MAX_UNIT).take_while(is_in_unit).map(char::len_utf8).sum()
     }
 
     fn change(self, unit: &[char], random: &mut RandomWords, out: &mut String) {
@@ -235,6 +194,100 @@ impl NoiseSource {
             Noise::Case => change_case(unit, random, out),
             Noise::Whitespace => change_blank(unit, random, out),
             Noise::Homoglyphs => replace_by_homoglyph(unit, random, out),
+        }
+    }
+}
+
+/// The way through a text, from unit to unit.
+struct Walk<'a> {
+    source: NoiseSource,
+    random: RandomWords,
+    text: &'a str,
+    masks: &'a [UnitMasks],
+    out: &'a mut String,
+    stretches: &'a mut Vec<(usize, usize)>,
+    /// Working memory.
+    unit: Vec<char>,
+    stretch_start: usize,
+    /// No stretch ends with a unit that ends before, nor in front of it.
+    stop: usize,
+    /// What lies before is in `out`; what is not changed is copied with what lies around it.
+    copied: usize,
+}
+
+impl Walk<'_> {
+    /// Go on to a run of what belongs to units.
+    #[inline]
+    fn run(&mut self, start: usize, end: usize) {
+        let mut start = start;
+        while end - start > MAX_UNIT {
+            let characters = self.text[start..end].chars().take(MAX_UNIT);
+            let part = start + characters.map(char::len_utf8).sum::<usize>();
+            self.one(start, part);
+            start = part;
+        }
+        if start < end {
+            self.one(start, end);
+        }
+    }
+
+    /// Go on to a unit, and change it or not.
+    #[inline]
+    fn one(&mut self, start: usize, end: usize) {
+        let may_stop = end >= self.stop;
+        if may_stop {
+            self.end_stretches(start);
+        }
+        if self.random.next() >> 32 < self.source.rate {
+            self.change(start, end);
+        }
+        if may_stop {
+            if end - self.stretch_start >= STRETCH_BYTES {
+                self.end_stretch(end);
+            }
+            let full = self.stretch_start + STRETCH_BYTES;
+            let end = full.min(self.text.len());
+            self.stop = next_line_feed(self.masks, self.stretch_start, end).unwrap_or(full);
+        }
+    }
+
+    #[inline(never)]
+    fn change(&mut self, start: usize, end: usize) {
+        self.out.push_str(&self.text[self.copied..start]);
+        self.unit.clear();
+        self.unit.extend(self.text[start..end].chars());
+        self.source.change(&self.unit, &mut self.random, self.out);
+        self.copied = end;
+    }
+
+    /// End the stretches that end between units, up to `start`.
+    #[inline(never)]
+    fn end_stretches(&mut self, start: usize) {
+        loop {
+            let mut end = self.stretch_start + STRETCH_BYTES;
+            while end < self.text.len() && !self.text.is_char_boundary(end) {
+                end += 1;
+            }
+            let line_feed = next_line_feed(self.masks, self.stretch_start, end.min(start));
+            let end = line_feed.map_or(end, |line_feed| line_feed + 1);
+            if end > start {
+                return;
+            }
+            self.end_stretch(end);
+        }
+    }
+
+    fn end_stretch(&mut self, end: usize) {
+        self.stretches.push((end, self.out.len() + end - self.copied));
+        self.stretch_start = end;
+    }
+
+    fn finish(mut self) {
+        self.end_stretches(self.text.len());
+        self.out.push_str(&self.text[self.copied..]);
+        self.copied = self.text.len();
+        if self.stretch_start < self.text.len() {
+            self.end_stretch(self.text.len());
         }
     }
 }
@@ -330,6 +383,7 @@ fn lower(letter: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::is_letter;
     use super::*;
     use proptest::prelude::*;
 
@@ -347,6 +401,15 @@ mod tests {
         noised
     }
 
+    /// Bytes of the unit that `text` begins with.
+    fn unit_length(source: NoiseSource, text: &str, classes: &ClassTable) -> usize {
+        let is_in_unit = |character: &char| match source.noise {
+            Noise::Whitespace => matches!(character, ' ' | '\t'),
+            _ => is_letter(classes.of(u32::from(*character))),
+        };
+        text.chars().take(MAX_UNIT).take_while(is_in_unit).map(char::len_utf8).sum()
+    }
+
     /// Unit by unit, character by character.
     fn plainly_noised(source: NoiseSource, text: &str, document_hash: u64) -> Noised {
         let classes = ClassTable::unicode_14_and_others();
@@ -355,7 +418,7 @@ mod tests {
         let (mut place, mut stretch_start) = (0, 0);
         while let Some(first) = text[place..].chars().next() {
             let start = place;
-            place += source.unit_length(&text[start..], &classes);
+            place += unit_length(source, &text[start..], &classes);
             if place == start {
                 place += first.len_utf8();
                 out.push(first);
@@ -373,7 +436,7 @@ mod tests {
         if stretch_start < text.len() {
             stretches.push((place, out.len()));
         }
-        Noised { text: out, stretches, masks: Vec::new() }
+        Noised { text: out, stretches, ..Noised::default() }
     }
 
     #[test]

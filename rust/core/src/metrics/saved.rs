@@ -9,7 +9,7 @@ use super::{MetricCounters, MetricOptions, NUM_GROUPS, SAMPLED_RULES};
 use crate::error::{Error, Result};
 
 /// A change of what is counted, or of a hash, gets a new number.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// More ids than any vocabulary has: a damaged file must not ask for all memory.
 const MAX_VOCAB_SIZE: usize = 1 << 24;
 

@@ -192,8 +192,8 @@ fn saved_counters_come_back_the_same() {
     let json = whole.to_json().unwrap();
     assert_eq!(MetricCounters::from_json(&json).unwrap(), whole);
     for (from, to) in [
-        ("\"version\":1", "\"version\":2"),
-        ("\"version\":1", "\"colour\":1"),
+        ("\"version\":2", "\"version\":1"),
+        ("\"version\":2", "\"colour\":2"),
         ("\"vocab_size\":300", "\"vocab_size\":3"),
         ("\"vocab_size\":300", "\"vocab_size\":99999999999"),
         ("\"groups\":[[", "\"groups\":[[4096,[]],["),

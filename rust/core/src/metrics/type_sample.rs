@@ -5,11 +5,9 @@
 //! of distinct words can be told, too (Bar-Yossef et al., "Counting Distinct Elements in a Data Stream", 2002; Beyer
 //! et al., "On Synopses for Distinct-Value Estimation Under Multiset Operations", 2007).
 
-// The parts of one loop, compiled once for each set of instructions.
-#![allow(clippy::inline_always)]
-
-use super::hashing::{MAX_SHORT, short_word_hash, word_hash};
-use crate::instructions::{Instructions, Level};
+use super::hashing::word_hash;
+use super::word_hashes::{SmallHashes, UNKNOWN};
+use crate::instructions::Instructions;
 
 /// How many words a sample holds.
 pub const SAMPLE_SIZE: usize = 4096;
@@ -58,9 +56,9 @@ impl TypeSample {
     }
 
     /// Take in another sample.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: Self) {
         self.overflowed |= other.overflowed;
-        self.words.extend_from_slice(&other.words);
+        self.words.extend(other.words);
         self.shrink();
     }
 
@@ -74,39 +72,25 @@ impl TypeSample {
     }
 }
 
-/// What one worker found that may belong into a sample.
+/// What one worker found in texts that may belong into a sample.
 #[derive(Debug)]
-pub(crate) struct TypeSampler {
+pub(crate) struct TypeSampler<'t> {
     /// Words of a larger hash cannot get in.
     threshold: u64,
     /// What may get in; now and then brought into order, and so no more than twice as much as a sample holds.
-    found: Vec<FoundWord>,
+    found: Vec<(u64, &'t str)>,
     /// Whether there were more than a sample holds.
     overflowed: bool,
-    /// The texts of `found`. (Thousands of small allocations would cost as much as all the hashes.)
-    texts: String,
-    /// The one to come, when those that were driven out are left out.
-    kept_texts: String,
     /// Hashes that were found, each in the place that its low bits say: most words occur again soon.
     recent: Box<[u64]>,
-    hashes: Vec<u64>,
-    /// The words that may get in, by their number.
-    candidates: Vec<u32>,
-}
-
-/// A word with its hash and its place in the texts.
-#[derive(Debug, Clone, Copy)]
-struct FoundWord {
-    hash: u64,
-    start: u32,
-    /// 0 bytes for the words that are too long for the sample.
-    end: u32,
+    /// Working memory.
+    small: SmallHashes,
 }
 
 /// 64 KiB: with the counts of the tokens they stay near the processor.
 const NUM_RECENT: usize = 1 << 13;
 
-impl TypeSampler {
+impl<'t> TypeSampler<'t> {
     pub(crate) fn new(sample: &TypeSample) -> Self {
         let mut recent = vec![0; NUM_RECENT].into_boxed_slice();
         // So that no place holds a hash that belongs there.
@@ -115,132 +99,70 @@ impl TypeSampler {
             threshold: sample.threshold(),
             found: Vec::new(),
             overflowed: false,
-            texts: String::new(),
-            kept_texts: String::new(),
             recent,
-            hashes: Vec::new(),
-            candidates: Vec::new(),
+            small: SmallHashes::default(),
         }
     }
 
     /// Meet the word `text[start..end]`.
-    pub(crate) fn meet(&mut self, text: &str, start: usize, end: usize) {
-        self.look_up(word_hash(text.as_bytes(), start, end), &text[start..end]);
+    pub(crate) fn meet(&mut self, text: &'t str, start: usize, end: usize) {
+        self.look_up(word_hash(text.as_bytes(), start, end), text, start, end);
     }
 
     /// Meet the words `text[base + begin..base + end]` by their edges: begin, end, begin, end, ...
     ///
-    /// In steps that branch on no word, for no processor foresees words: all hashes first, then the few that are small
-    /// enough.
-    pub(crate) fn meet_all(&mut self, instructions: Instructions, text: &str, base: usize, edges: &[u32]) {
+    /// All hashes first, then the few that are small enough.
+    pub(crate) fn meet_all(&mut self, instructions: Instructions, text: &'t str, base: usize, edges: &[u32]) {
+        // A stretch may begin inside of a character, but no word does.
         let bytes = &text.as_bytes()[base..];
         let (words, _) = edges.as_chunks::<2>();
-        if self.hashes.len() < words.len() {
-            self.hashes.resize(words.len(), 0);
-            self.candidates.resize(words.len(), 0);
+        let mut small = std::mem::take(&mut self.small);
+        small.find(instructions, bytes, words, self.threshold);
+        for (hash, number) in small.iter() {
+            let [start, end] = words[number].map(|edge| base + edge as usize);
+            if hash == UNKNOWN {
+                self.meet(text, start, end);
+            } else {
+                self.look_up(hash, text, start, end);
+            }
         }
-        let (hashes, candidates) = (&mut self.hashes[..words.len()], &mut self.candidates[..words.len()]);
-        match instructions.level() {
-            Level::Portable => hash_words(bytes, words, hashes),
-            // SAFETY: a level exists only where the machine has its instructions.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::Avx512 => unsafe { hash_words_with_bit_instructions(bytes, words, hashes) },
-        }
-        let mut num_candidates = 0;
-        for (number, &hash) in (0..).zip(&*hashes) {
-            candidates[num_candidates] = number;
-            num_candidates += usize::from(hash <= self.threshold);
-        }
-        for place in 0..num_candidates {
-            let number = self.candidates[place] as usize;
-            let [start, end] = words[number];
-            let (start, end) = (start as usize, end as usize);
-            let hash = match self.hashes[number] {
-                UNKNOWN => word_hash(bytes, start, end),
-                hash => hash,
-            };
-            self.look_up(hash, &text[base + start..base + end]);
-        }
+        self.small = small;
     }
 
     #[inline]
-    fn look_up(&mut self, hash: u64, word: &str) {
+    fn look_up(&mut self, hash: u64, text: &'t str, start: usize, end: usize) {
         let recent = &mut self.recent[recent_place(hash)];
         if hash <= self.threshold && *recent != hash {
             *recent = hash;
-            self.take(hash, word);
-        }
-    }
-
-    #[allow(clippy::cast_possible_truncation)] // 2 MiB of texts at most
-    #[inline(never)]
-    fn take(&mut self, hash: u64, word: &str) {
-        let start = self.texts.len() as u32;
-        if word.len() <= MAX_WORD_BYTES {
-            self.texts.push_str(word);
-        }
-        self.found.push(FoundWord { hash, start, end: self.texts.len() as u32 });
-        if self.found.len() >= 2 * SAMPLE_SIZE {
-            self.shrink();
+            self.found.push((hash, &text[start..end]));
+            if self.found.len() >= 2 * SAMPLE_SIZE {
+                self.shrink();
+            }
         }
     }
 
     /// Bring what was found into order, each once, no more than a sample holds.
-    #[allow(clippy::cast_possible_truncation)] // as above
+    #[inline(never)]
     fn shrink(&mut self) {
-        self.found.sort_unstable_by_key(|word| word.hash);
-        self.found.dedup_by_key(|word| word.hash);
+        self.found.sort_unstable_by_key(|(hash, _)| *hash);
+        self.found.dedup_by_key(|(hash, _)| *hash);
         if self.found.len() > SAMPLE_SIZE {
             self.overflowed = true;
             self.found.truncate(SAMPLE_SIZE);
         }
-        if let (Some(last), true) = (self.found.last(), self.overflowed) {
-            self.threshold = self.threshold.min(last.hash);
+        if let (Some((last, _)), true) = (self.found.last(), self.overflowed) {
+            self.threshold = self.threshold.min(*last);
         }
-        self.kept_texts.clear();
-        for word in &mut self.found {
-            let start = self.kept_texts.len() as u32;
-            self.kept_texts.push_str(&self.texts[word.start as usize..word.end as usize]);
-            (word.start, word.end) = (start, self.kept_texts.len() as u32);
-        }
-        std::mem::swap(&mut self.texts, &mut self.kept_texts);
     }
 
     /// The words to merge into the sample. Where some were refused, the sample had overflowed before, or these have.
     pub(crate) fn into_found(mut self) -> TypeSample {
         self.shrink();
-        let text_of = |word: FoundWord| {
-            // No word has 0 bytes.
-            (word.start < word.end).then(|| self.texts[word.start as usize..word.end as usize].into())
-        };
-        let words = self.found.iter().map(|&word| (word.hash, text_of(word))).collect();
-        TypeSample { words, overflowed: self.overflowed }
+        let is_short = |word: &&str| word.len() <= MAX_WORD_BYTES;
+        let words =
+            self.found.iter().map(|&(hash, word)| (hash, Some(word).filter(is_short).map(Into::into)));
+        TypeSample { words: words.collect(), overflowed: self.overflowed }
     }
-}
-
-/// The hash of a word for which the quick one does not do: small enough for every threshold.
-const UNKNOWN: u64 = 0;
-
-/// The hashes of words, `UNKNOWN` for long ones, and for those at the end of the text.
-#[inline(always)]
-fn hash_words(text: &[u8], words: &[[u32; 2]], hashes: &mut [u64]) {
-    for (hash, &[start, end]) in hashes.iter_mut().zip(words) {
-        let length = (end - start) as usize;
-        *hash = match text.get(start as usize..).and_then(|rest| rest.first_chunk()) {
-            Some(window) => {
-                let quick = short_word_hash(window, length.min(MAX_SHORT));
-                std::hint::select_unpredictable(length <= MAX_SHORT, quick, UNKNOWN)
-            }
-            None => UNKNOWN,
-        };
-    }
-}
-
-/// `hash_words`, compiled for machines that multiply into any two registers.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn hash_words_with_bit_instructions(text: &[u8], words: &[[u32; 2]], hashes: &mut [u64]) {
-    hash_words(text, words, hashes);
 }
 
 #[allow(clippy::cast_possible_truncation)] // the low bits
@@ -263,7 +185,7 @@ mod tests {
                 sampler.meet(word, 0, word.len());
             }
             let found = sampler.into_found();
-            sample.merge(&found);
+            sample.merge(found);
         }
         sample
     }
@@ -282,7 +204,7 @@ mod tests {
         let parts: Vec<Vec<String>> = words.chunks(1000).rev().map(<[String]>::to_vec).collect();
         assert_eq!(sample(&parts), whole);
         let mut merged = sample(&parts[..4]);
-        merged.merge(&sample(&parts[3..]));
+        merged.merge(sample(&parts[3..]));
         assert_eq!(merged, whole);
     }
 
