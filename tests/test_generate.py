@@ -181,9 +181,17 @@ def test_a_tokenizer_larger_than_the_model_is_refused_by_both_sizes(
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("model.safetensors", lambda content: content[:-100], r"copy/model\.safetensors has no readable model"),
+        (
+            "model.safetensors",
+            lambda content: content[:-100],
+            r"copy/model\.safetensors has no readable model",
+        ),
         ("model.safetensors", lambda content: content[:5], r"copy/model\.safetensors has no readable model"),
-        ("model.safetensors", lambda content: b"x" * len(content), r"copy/model\.safetensors has no readable"),
+        (
+            "model.safetensors",
+            lambda content: b"x" * len(content),
+            r"copy/model\.safetensors has no readable",
+        ),
         ("config.json", lambda content: content[:-20], r"copy/config\.json is not readable"),
         ("config.json", lambda content: b"[]", r"copy/config\.json is not readable"),
         ("config.json", lambda content: b"\xff", r"copy/config\.json is not readable"),

@@ -231,12 +231,13 @@ class _Model:
                     f"model folder {str(folder)!r} has no readable tokenizer: {_one_line(error)}"
                 ) from error
             try:
-                self.model, loading = AutoModelForCausalLM.from_pretrained(
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
                     str(self.folder), use_safetensors=True, output_loading_info=True, **local
                 )
             except Exception as error:  # sizes that do not fit are a RuntimeError, damage a SafetensorError
                 place = _damaged_weights(self.folder) or f"model folder {str(folder)!r}"
                 raise ConfigError(f"{place} has no readable model: {_one_line(error)}") from error
+        self.model, loading = loaded
         if missing := sorted(loading["missing_keys"]):
             # `transformers` would sample from random weights in their place
             raise ConfigError(
@@ -263,8 +264,8 @@ class _Model:
         num_ids = max(self.tokenizer.get_vocab().values(), default=-1) + 1
         if num_ids > num_rows:
             raise TokenizerError(
-                f"model folder {str(self.folder)!r} has a tokenizer of {num_ids} ids and a model of {num_rows} "
-                "(expected the tokenizer that the model was trained with)"
+                f"model folder {str(self.folder)!r} has a tokenizer of {num_ids} ids and a model of "
+                f"{num_rows} (expected the tokenizer that the model was trained with)"
             )
 
     def complete(self, prompt: str, options: SamplingOptions, number: int) -> tuple[str, ...]:
