@@ -193,7 +193,7 @@ def test_a_sample_of_many_words(tiny_tokenizer: Tokenizer) -> None:
     assert abs(summary.estimated_types / 30_000 - 1) < 5 / 64
     metric = report.metric("single_token_retention")
     assert metric.interval is not None
-    assert "about " in metric.rule
+    assert "about " in metric.note
 
 
 # Bad input -----------------------------------------------------------------------------------------------

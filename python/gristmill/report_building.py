@@ -104,6 +104,10 @@ def build_report(
         has_byte_fallback=bool(byte_fallback_tokens(tokenizer)),
         single_keywords=(len(code.keywords_single_after_blank), len(code.keywords)),
         single_builtins=(len(code.builtins_single_after_blank), len(code.builtins)),
+        single_indentations=(
+            sum(len(code.single_levels(kind, in_code=True)) for kind in code.indentation_kinds),
+            len(code.indentations),
+        ),
     )
     return TokenizerReport(
         tokenizer=TokenizerSummary(

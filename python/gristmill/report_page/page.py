@@ -22,6 +22,7 @@ from gristmill.inspection import TextInspection
 from gristmill.report_page import figures, plots
 from gristmill.report_page.markup import element, raw, to_html
 from gristmill.report_page.split_view import split_view
+from gristmill.report_page.tables import stacking_rules
 from gristmill.report_page.vocabulary import vocabulary_table
 from gristmill.vocabulary_advice import VocabularyAdvice
 from gristmill.vocabulary_curve import VocabularyCurve
@@ -69,7 +70,7 @@ def write_page(path: str | os.PathLike[str], content: PageContent) -> None:
 def render_page(content: PageContent) -> str:
     """Return the HTML of the page."""
     package = resources.files("gristmill.report_page")
-    style = (package / "page.css").read_text(encoding="utf-8")
+    style, stacked = ((package / name).read_text(encoding="utf-8") for name in ("page.css", "stacked.css"))
     script = (package / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -81,7 +82,7 @@ def render_page(content: PageContent) -> str:
         element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
         element("meta", {"name": "referrer", "content": "no-referrer"}),
         element("title", None, content.title),
-        raw("style", style),
+        raw("style", f"{style}{stacking_rules(stacked)}"),
     )
     sections = _sections(content)
     body = element(
@@ -141,7 +142,7 @@ def _sections(content: PageContent) -> list[Element]:
         _section(
             "figures",
             "Figures, each with its rule",
-            figures.caveats(comparison.caveats),
+            *_caveats_of_figures(content),
             element("p", "rule", _how(comparison)),
             figures.metric_table(comparison),
         ),
@@ -189,13 +190,20 @@ def _sections(content: PageContent) -> list[Element]:
     return sections
 
 
+def _caveats_of_figures(content: PageContent) -> list[Element]:
+    said = () if content.advice is None else content.advice.caveats
+    left = [caveat for caveat in content.comparison.caveats if caveat not in said]
+    return [figures.caveats(left)] if left else []
+
+
 def _split(content: PageContent) -> list[Element]:
     if not content.excerpts:
         return [element("p", "rule", "No text: the corpus could not be read a second time.")]
     note = (
         "Colours only tell where tokens end. Point at a token, touch it, or go there by tab and arrow keys: "
         "its id, its spelling in the vocabulary, its place in characters and UTF-8 bytes. White space is "
-        "marked: · blank, → tab, ⏎ line feed."
+        "marked: · blank, → tab, ⏎ line feed, ␍ carriage return, ⍽ no-break space. A character that several "
+        "tokens share stands in the first of them; the others show their bytes, as \\x97."
     )
     views = [split_view(excerpt.title, excerpt.note, excerpt.inspection) for excerpt in content.excerpts]
     return [element("p", "rule", note), *views]
