@@ -42,13 +42,13 @@ def answer(advice: VocabularyAdvice) -> Element:
 def size_table(advice: VocabularyAdvice) -> Element:
     """Return the curve in numbers, with the parameters of the embedding."""
     columns = [
-        Column(title="Vocabulary", unit="tokens", width=90),
-        Column(title="Tokens", unit="of the held-out text, EOS apart", width=95),
-        Column(title="Compression", unit="UTF-8 bytes per token", width=110),
-        Column(title="Next doubling saves", unit=saving_rule(advice), width=115),
-        Column(title="Tokens, relative", unit="to the recommended size", width=115),
-        Column(title="Embedding", unit=f"parameters: n_embd {advice.shape.n_embd} × vocabulary", width=100),
-        Column(title="Of the model", unit="share of its parameters", width=75),
+        Column(title="Vocabulary", unit="tokens", width=111),
+        Column(title="Tokens", unit="of the held-out text, EOS apart", width=91),
+        Column(title="Bytes per token", unit="UTF-8", width=96),
+        Column(title="Next doubling saves", unit=saving_rule(advice), width=101),
+        Column(title="Tokens, relative", unit="to the recommended size", width=111),
+        Column(title="Embedding", unit=f"parameters: n_embd {advice.shape.n_embd} × vocabulary", width=108),
+        Column(title="Of the model", unit="share of its parameters", width=96),
     ]
     rows = [_size_row(advice, point) for point in (*advice.curve, *advice.beside)]
     return table("the curve in numbers", columns, rows)

@@ -88,9 +88,9 @@ def outlying_documents(report: TokenizerReport) -> Element:
         return element("p", None, f"No document has {found.outlier_min_bytes:,} bytes or more.")
     most = max([overall, *(document.bytes_per_token or 0.0 for document in unique)]) * 1.05
     columns = [
-        Column(title="Document", width=180),
-        Column(title="Bytes per token", width=100),
-        Column(title="Of the corpus'", width=100),
+        Column(title="Document", width=200),
+        Column(title="Bytes per token", width=90),
+        Column(title="Of the corpus'", width=90),
         Column(title="", width=150),
         Column(title="Bytes", width=85),
         Column(title="Tokens", width=85),

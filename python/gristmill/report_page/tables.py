@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from gristmill.report_page.markup import Child, element
 
 # Widths of a frame in CSS pixels below which a table may be stacked. The last one is wider than any frame.
-STACK_WIDTHS = (480, 620, 700, 900, 1040, 9999)
+STACK_WIDTHS = (480, 620, 730, 900, 1040, 9999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ def table(name: str, columns: Sequence[Column], rows: Sequence[Row]) -> Element:
     head = element("tr", {"role": "row"})
     for column in columns:
         unit = [element("span", "rule", column.unit)] if column.unit else []
-        attributes = {"role": "columnheader", "scope": "col"} | ({"class": "text"} if column.is_text else {})
+        attributes = {"role": "columnheader", "scope": "col", "style": f"min-width:{column.width}px"}
+        attributes |= {"class": "text"} if column.is_text else {}
         head.append(element("th", attributes, column.title, *unit))
     body = element("tbody", {"role": "rowgroup"})
     for row in rows:
