@@ -319,7 +319,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_to
     value = json.loads(capsys.readouterr().out)
     assert [point["name"] for point in value["beside"]] == ["tiny"]
     assert len(Tokenizer.from_pretrained(tmp_path / "out")) == value["recommended"]
-    assert main(command) == 0
+    assert main([*command, "--overwrite"]) == 0
     table = capsys.readouterr().out
     assert table.startswith(f"recommended vocabulary: {value['recommended']:,} tokens (the largest size")
     assert "caveat: The recommended size is a rule of thumb" in table

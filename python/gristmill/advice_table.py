@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.advice_reasons import is_in_doublings
 from gristmill.report import NOT_APPLICABLE, Interval
-from gristmill.text_table import format_table
+from gristmill.text_table import count_of, format_table
 
 if TYPE_CHECKING:
     from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
@@ -23,7 +23,10 @@ def format_advice(advice: VocabularyAdvice) -> str:
         [
             *answer(advice),
             "",
-            f"measured on {advice.documents:,} documents, {advice.bytes:,} bytes: {advice.held_out_rule}",
+            (
+                f"measured on {count_of(advice.documents, 'document')}, {advice.bytes:,} bytes: "
+                f"{advice.held_out_rule}"
+            ),
             *table,
             (
                 "bytes per token: UTF-8 bytes / tokens, EOS apart; "

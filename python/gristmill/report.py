@@ -304,7 +304,8 @@ class VocabularySummary:
         longest: the tokens of the most bytes.
         first_learned, last_learned: by the order of the merges; None where the model has none.
         most_frequent: the tokens that occurred most often.
-        never_used_tokens, unreachable_tokens: examples, by id.
+        never_used_ids, unreachable_ids: of all these tokens, ascending.
+        never_used_tokens, unreachable_tokens: ten of them at most: those of valid UTF-8 first, then by id.
     """
 
     used: int
@@ -316,6 +317,8 @@ class VocabularySummary:
     first_learned: tuple[TokenEntry, ...] | None
     last_learned: tuple[TokenEntry, ...] | None
     most_frequent: tuple[TokenEntry, ...]
+    never_used_ids: tuple[int, ...]
+    unreachable_ids: tuple[int, ...]
     never_used_tokens: tuple[TokenEntry, ...]
     unreachable_tokens: tuple[TokenEntry, ...]
 

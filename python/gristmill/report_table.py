@@ -14,6 +14,7 @@ from gristmill.report import (
     VocabularySummary,
     WordSummary,
 )
+from gristmill.text_table import count_of
 
 _LONGEST_SHOWN = 40
 _TOKENS_SHOWN = 10
@@ -69,7 +70,7 @@ def _head(report: TokenizerReport) -> str:
             f"{tokenizer.num_ordinary_tokens:,} of them not special; encoded by {tokenizer.engine}"
         ),
         (
-            f"corpus: {corpus.documents:,} documents{skipped}, {corpus.bytes:,} bytes, "
+            f"corpus: {count_of(corpus.documents, 'document')}{skipped}, {corpus.bytes:,} bytes, "
             f"{corpus.characters:,} characters, {corpus.lines:,} lines ({corpus.code_lines:,} not blank)"
         ),
         f"tokens: {corpus.tokens:,} (EOS apart)",

@@ -9,11 +9,13 @@ some text escaped would run nothing and fetch nothing.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from gristmill import durable
@@ -24,6 +26,7 @@ from gristmill.report_page.markup import element, raw, to_html
 from gristmill.report_page.split_view import split_view
 from gristmill.report_page.tables import stacking_rules
 from gristmill.report_page.vocabulary import vocabulary_table
+from gristmill.text_table import count_of
 from gristmill.vocabulary_advice import VocabularyAdvice
 from gristmill.vocabulary_curve import VocabularyCurve
 
@@ -64,7 +67,20 @@ def write_page(path: str | os.PathLike[str], content: PageContent) -> None:
     Raises:
         OSError: it cannot be written, and nothing was changed.
     """
+    check_page_path(path)
     durable.write_text(path, render_page(content))
+
+
+def check_page_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that no page can be written to.
+
+    Raises:
+        IsADirectoryError: it is a folder. FileNotFoundError: there is no folder for it.
+    """
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder (expected the name of a file)", str(path))
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no folder for it (expected one that exists)", str(path))
 
 
 def render_page(content: PageContent) -> str:
@@ -99,7 +115,7 @@ def _header(content: PageContent, sections: Sequence[Element]) -> Element:
     reports = content.comparison.reports
     corpora = reports if content.comparison.axis == "corpora" else reports[:1]
     lines = [
-        f"{corpus.name}: {corpus.documents:,} documents, {corpus.bytes:,} bytes as UTF-8, "
+        f"{corpus.name}: {count_of(corpus.documents, 'document')}, {corpus.bytes:,} bytes as UTF-8, "
         f"{corpus.lines:,} lines" + (f", {corpus.num_skipped:,} rows skipped" if corpus.num_skipped else "")
         for corpus in (report.corpus for report in corpora)
     ]

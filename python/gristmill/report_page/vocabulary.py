@@ -28,7 +28,7 @@ def vocabulary_table(names: Sequence[str], reports: Sequence[TokenizerReport]) -
         ("learned last", "by the order of the merges", lambda r: _tokens(r.vocabulary.last_learned)),
         (
             "never used",
-            "tokens that did not occur in the corpus; examples by id",
+            "tokens that did not occur in the corpus; of text first, by id",
             lambda r: _counted(r.vocabulary.never_used, r.vocabulary.never_used_tokens),
         ),
         (
