@@ -79,23 +79,23 @@ def test_a_second_run_in_a_folder_is_refused_and_a_killed_one_is_no_obstacle(
     flags = ["--training.max_steps=100000", "--training.decay_steps=9"]
     first = start(project, folder, *flags)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (folder / "log.jsonl").exists():
             assert first.poll() is None, first.stderr and first.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         before = (folder / "log.jsonl").read_bytes()
         for more in ([], ["--resume"]):
-            _, errors = start(project, folder, *flags, *more).communicate(timeout=60)
+            _, errors = start(project, folder, *flags, *more).communicate(timeout=120)
             (line,) = [line for line in errors.splitlines() if line.startswith("gristmill train")]
             assert f"where another run is at work (process {first.pid} on " in line
         assert first.poll() is None
         assert (folder / "log.jsonl").read_bytes().startswith(before)
     finally:
         first.kill()
-        first.communicate(timeout=60)
+        first.communicate(timeout=120)
     ended = start(project, folder, "--training.max_steps=1", "--training.decay_steps=9", "--resume")
-    _, errors = ended.communicate(timeout=60)
+    _, errors = ended.communicate(timeout=120)
     assert ended.returncode == 0, errors
 
 
