@@ -35,7 +35,7 @@ before = Hasher.hash(tokenizer)
 tokenizer.encode_batch(["some", "work"]), tokenizer.fingerprint, tokenizer.token_byte_lengths()
 tokenizer.decode([1]), tokenizer.encode("<|endoftext|>", allow_special=True)
 assert Hasher.hash(tokenizer) == before
-print(json.dumps([before, Hasher.hash(use), tokenizer.fingerprint, hash(tokenizer.fingerprint) != 0]))
+print(json.dumps([before, Hasher.hash(use), tokenizer.fingerprint, hash(tokenizer)]))
 """
 
 CTRL_C_SCRIPT = """

@@ -319,3 +319,15 @@ def test_behaves_the_same_in_transformers(which: int, tmp_path: Path) -> None:
     assert all((again.encode(text) == trained.encode(text)).all() for text in TEXTS)
     assert Tokenizer.from_pretrained(tmp_path / "folder") == trained
     assert Tokenizer.from_file(tmp_path / "tokenizer.json").get_vocab() == trained.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("special_tokens", "message"),
+    [
+        (["<s>", "<e>", "<s>"], "special_tokens has '<s>' twice"),
+        (["\ud800"], r"special_tokens has '\\ud800', with a lone surrogate"),
+    ],
+)
+def test_special_tokens_that_cannot_be_are_named(special_tokens: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train_tokenizer(["a b"], 300, special_tokens=special_tokens, show_progress=False)

@@ -432,7 +432,7 @@ class Tokenizer(Vocabulary):
         return self is other or self.fingerprint == other.fingerprint
 
     def __hash__(self) -> int:
-        return hash(self.fingerprint)
+        return int(self.fingerprint[:15], 16)  # hash() of a text differs from process to process
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, dict[str, str]]]:
         # Not the name: two copies of one tokenizer hash the same, wherever they were read.

@@ -75,7 +75,8 @@ def train_tokenizer(
             corpus has no more pairs to merge.
         text_column: the column of rows that holds the text.
         min_frequency: pairs seen fewer times are not merged.
-        special_tokens: tokens that no text is encoded to; they get the first ids. `["<|endoftext|>"]` by
+        special_tokens: tokens that no text is encoded to, unless one is a single character of the byte
+            alphabet ("a"): it stays that byte's token, too. They get the first ids. `["<|endoftext|>"]` by
             default; with `like`, added to those of that tokenizer.
         eos_token: which of them follows every document; by default the one with a well-known name (as
             `Tokenizer` finds it), or else the first one; with `like`, its own.
@@ -102,7 +103,9 @@ def train_tokenizer(
     (`training_engine` says which is taken) it waits for the end of the merging, which may take long.
 
     Returns:
-        The tokenizer. For BPE, the same texts and options give the same one, whatever the number of threads.
+        The tokenizer. For BPE, the same texts and options give the same one, whatever the number of threads;
+        `like` one with `continuing_subword_prefix` or `end_of_word_suffix` excepted, where merges that are
+        equally frequent may come in another order from run to run, as in `tokenizers` itself.
 
     Raises:
         EmptyCorpusError: there is no text in the corpus.
@@ -175,6 +178,14 @@ def _recipe(
         raise ConfigError(
             f"special_tokens is {special_tokens!r} (expected a list of texts, none of them empty)"
         )
+    contents = [str(getattr(name, "content", name)) for name in names_of]
+    for number, content in enumerate(contents):
+        if content in contents[:number]:
+            raise ConfigError(f"special_tokens has {content!r} twice (expected each token once)")
+        if any("\ud800" <= character <= "\udfff" for character in content):
+            raise ConfigError(
+                f"special_tokens has {content!r}, with a lone surrogate (expected valid Unicode)"
+            )
     if like is not None and not isinstance(like, Tokenizer):
         raise TypeError(
             f"like is a {type(like).__name__} (expected gristmill.Tokenizer; Tokenizer.from_transformers and "
