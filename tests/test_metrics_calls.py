@@ -193,7 +193,7 @@ def test_a_sample_of_many_words(tiny_tokenizer: Tokenizer) -> None:
     assert abs(summary.estimated_types / 30_000 - 1) < 5 / 64
     metric = report.metric("single_token_retention")
     assert metric.interval is not None
-    assert "about " in metric.rule
+    assert "about " in metric.note
 
 
 # Bad input -----------------------------------------------------------------------------------------------
@@ -313,3 +313,19 @@ def test_estimate_reads_no_more_than_it_needs(tiny_tokenizer: Tokenizer) -> None
 
     assert estimate_chars_per_token(tiny_tokenizer, endless(), 40) > 0
     assert read <= 80
+
+
+def test_all_never_used_and_unreachable_tokens_are_told(gpt2_tokenizer: Tokenizer) -> None:
+    texts = ["def f(x): return x"]
+    summary = TokenizerReport.from_dict(
+        json.loads(json.dumps(measure_tokenizer(gpt2_tokenizer, texts).to_dict()))
+    ).vocabulary
+    used = set(gpt2_tokenizer.encode(texts[0]).tolist())
+    ordinary = set(range(len(gpt2_tokenizer))) - {gpt2_tokenizer.eos_token_id}
+    assert list(summary.never_used_ids) == sorted(ordinary - used)
+    assert len(summary.never_used_ids) == summary.never_used
+    assert len(summary.unreachable_ids) == summary.unreachable
+    assert set(summary.unreachable_ids) <= set(summary.never_used_ids)
+    # Ten are shown, and not bytes that are no text alone.
+    assert len(summary.never_used_tokens) == 10
+    assert not any("\\x" in entry.text for entry in summary.never_used_tokens)

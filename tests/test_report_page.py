@@ -217,9 +217,10 @@ def test_figures_have_rules_and_caveats_beside_them(hostile: str) -> None:
     for caveat in report.caveats:
         assert caveat in text
     assert text.index(report.caveats[1]) < text.index("fertilitytokens that cover")
+    assert text.count(report.caveats[0]) == 1  # the advice says it, too
     assert "not applicable" in text
     assert "+0.5000 (+33.3%)" in text
-    assert "Rule of thumb: the smallest size whose next doubling saves under 5% of the tokens." in text
+    assert "the smallest size measured whose next doubling saves under 5% of the tokens" in text
 
 
 def test_points_say_their_numbers_with_units(hostile: str) -> None:
@@ -242,6 +243,43 @@ def test_split_text_is_whole_and_tokens_say_what_they_are(tiny_tokenizer: Tokeni
     assert re.sub(r"\\x[0-9a-f]{2}", "", shown) == text
     assert "id 221" not in tokens[0]["data-tip"]
     assert tokens[0]["data-tip"].splitlines()[-2:] == ["characters 0–3, bytes 0–3", "UTF-8 64 65 66"]
+
+
+def test_bytes_of_a_shared_character_are_explained_and_do_not_break(tiny_tokenizer: Tokenizer) -> None:
+    html = render_page(content(tiny_tokenizer, ("a",), ("北",)))
+    page = Page(html)
+    assert "".join(page.text.split("北")[-1:]).startswith("\\x")
+    marks = [text for tag, text in Page(re.findall(r"<pre.*?</pre>", html, re.S)[0]).texts if "\\x" in text]
+    assert len(page.with_class("byte")) == len(marks) > 0
+    assert ".t .byte { white-space: nowrap" in html
+    assert "the others show their bytes, as \\x97" in page.text
+
+
+def test_each_cell_says_its_column_where_tables_are_stacked(hostile: str) -> None:
+    page = Page(hostile)
+    cells = [attributes for tag, attributes in page.elements if tag == "td"]
+    assert all("data-label" in attributes and attributes["role"] == "cell" for attributes in cells)
+    labels = {attributes["data-label"] for attributes in cells}
+    assert {HOSTILE[2], HOSTILE[1], "Bytes per token", "Bytes per token, UTF-8"} <= labels
+    for attributes in [a for tag, a in page.elements if tag == "table"]:
+        (width,) = re.findall(r"stack-(\d+)", attributes["class"])
+        assert f"@container (max-width: {int(width) - 1}px)" in hostile
+    assert ".stacked" not in hostile
+
+
+def test_many_columns_are_always_stacked(tiny_tokenizer: Tokenizer) -> None:
+    html = render_page(content(tiny_tokenizer, tuple("abcdefgh"), ()))
+    assert Page(html).with_class("stack-9999")
+
+
+def test_indentation_is_on_the_page(hostile: str) -> None:
+    text = Page(hostile).text
+    assert "indentation of tab, in code" in text
+    assert "levels, of 1 to 1, that are one token in code, together with the line feed before them11" in text
+    assert "indentation of 4 spaces, in code" in text
+    assert (
+        "levels, of 1 to 1, that are one token in code, together with the line feed before themnone" in text
+    )
 
 
 def test_keyboard_reaches_every_point_and_token(hostile: str) -> None:

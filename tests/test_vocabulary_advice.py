@@ -23,7 +23,10 @@ from gristmill import (
     cut_vocabulary,
     train_tokenizer,
 )
+from gristmill.advice_reasons import MeasuredCurve, notes, reason, rule_in_words
 from gristmill.cli import main
+from gristmill.report import Interval
+from gristmill.report_page import write_advice_page
 from gristmill.token_totals import NUM_GROUPS, NUM_REPLICATES, count_tokens
 from gristmill.vocabulary_advice import HoldOut
 from gristmill.vocabulary_curve import measure_curves
@@ -185,6 +188,81 @@ def test_a_corpus_without_more_pairs_ends_the_curve() -> None:
     assert advice.largest_vocab_size == 258
 
 
+def curve_of(
+    savings: list[float],
+    *,
+    sizes: list[int] | None = None,
+    asked: list[int] | None = None,
+    width: float = 0.001,
+) -> MeasuredCurve:
+    sizes = sizes or [512 << number for number in range(len(savings) + 1)]
+    return MeasuredCurve(
+        sizes=sizes,
+        savings=[(saved, Interval(low=saved - width, high=saved + width)) for saved in savings],
+        minimum_saving=0.05,
+        smallest_possible=257,
+        asked=asked or sizes,
+    )
+
+
+def test_a_curve_that_still_falls_says_so() -> None:
+    curve = curve_of([0.2, 0.1, 0.06])
+    assert curve.recommended == 4096
+    assert reason(curve).startswith("the largest size measured, named for want of a larger one")
+    assert "still saves 6.00% per doubling" in reason(curve)
+    (said,) = notes(curve)
+    assert said.startswith("The curve still falls at the largest size")
+    assert said.endswith("(ask for larger sizes).")
+
+
+def test_the_smallest_size_may_not_be_small_enough() -> None:
+    curve = curve_of([0.03, 0.02])
+    assert (curve.recommended, reason(curve)) == (512, rule_in_words(curve))
+    assert notes(curve) == ("No size below 512 was measured: a smaller one may do (ask for smaller sizes).",)
+    assert notes(curve_of([0.03, 0.02], sizes=[257, 514, 1028])) == ()  # there is none without any merge
+
+
+@pytest.mark.parametrize("savings", [[0.2, 0.1], [0.2, 0.01]])
+def test_no_larger_sizes_where_the_corpus_has_no_more_pairs(savings: list[float]) -> None:
+    text = " ".join(notes(curve_of(savings, sizes=[512, 1024, 1500], asked=[512, 1024, 2048, 4096])))
+    assert "ran out of pairs to merge at 1,500 tokens" in text
+    assert "stands on the curve for 2,048 and 4,096" in text
+    assert "ask for larger" not in text
+
+
+def test_steps_that_are_no_doubling_are_said() -> None:
+    assert "each step counted per doubling" in rule_in_words(curve_of([0.2, 0.01], sizes=[512, 1024, 1500]))
+    assert "counted" not in rule_in_words(curve_of([0.2, 0.01]))
+
+
+def test_a_choice_within_the_noise_is_said() -> None:
+    (said,) = notes(curve_of([0.2, 0.0492, 0.01], width=0.005))
+    assert "within the noise: after 1,024 tokens a doubling saves 4.92%" in said
+    assert "4.42% to 5.42%; 2,048 tokens may do as well" in said
+    (said,) = notes(curve_of([0.2, 0.052, 0.01], width=0.005))
+    assert said.endswith("1,024 tokens may do as well.")
+    assert notes(curve_of([0.2, 0.06, 0.04], width=0.005)) == ()
+
+
+def test_ends_of_the_curve_in_table_and_page(tmp_path: Path) -> None:
+    advice = advise_vocab_size(
+        ["ab ab"] * 9, held_out=["ab ab"], vocab_sizes=[257, 512, 8192], show_progress=False
+    )
+    assert [point.vocab_size for point in advice.curve] == [257, 259]
+    write_advice_page(tmp_path / "a.html", advice, {}, ["ab ab"], is_held_out=False)
+    for shown in (str(advice), (tmp_path / "a.html").read_text(encoding="utf-8")):
+        assert "named for want of a larger one" in shown
+        assert "ran out of pairs to merge at 259 tokens" in shown
+        assert "ask for larger" not in shown
+        assert "where that is no doubling" in shown
+    assert "next size saves, per doubling" in str(advice)
+    assert advice.to_dict()["notes"] == list(advice.notes)
+    with pytest.raises(
+        EmptyCorpusError, match="ran out of pairs to merge at 259 tokens, 257 of them without"
+    ):
+        advise_vocab_size(["ab ab"], held_out=["ab"], vocab_sizes=[512, 1024], show_progress=False)
+
+
 def test_what_cannot_be_advised_on_is_refused() -> None:
     with pytest.raises(SourceError, match="can be read only once"):
         advise_vocab_size(iter(TEXTS), vocab_sizes=[260, 280])
@@ -241,9 +319,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_to
     value = json.loads(capsys.readouterr().out)
     assert [point["name"] for point in value["beside"]] == ["tiny"]
     assert len(Tokenizer.from_pretrained(tmp_path / "out")) == value["recommended"]
-    assert main(command) == 0
+    assert main([*command, "--overwrite"]) == 0
     table = capsys.readouterr().out
-    assert table.startswith(f"recommended vocabulary: {value['recommended']:,} tokens (the smallest size")
+    assert table.startswith(f"recommended vocabulary: {value['recommended']:,} tokens (the largest size")
     assert "caveat: The recommended size is a rule of thumb" in table
     assert main([*command[:3], "--vocab-sizes", "260,200"]) == 2
     with pytest.raises(SystemExit):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gristmill.advice_reasons import is_in_doublings
 from gristmill.report import NOT_APPLICABLE, Interval
-from gristmill.text_table import format_table
+from gristmill.text_table import count_of, format_table
 
 if TYPE_CHECKING:
     from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 def format_advice(advice: VocabularyAdvice) -> str:
     """Lay the advice out for reading."""
-    rows = [["vocabulary", "tokens", "bytes per token", "", "next doubling saves", "", "embedding", ""]]
+    saves = "next doubling saves" if _is_in_doublings(advice) else "next size saves, per doubling"
+    rows = [["vocabulary", "tokens", "bytes per token", "", saves, "", "embedding", ""]]
     rows += [_row(advice, point) for point in (*advice.curve, *advice.beside)]
     table = format_table(rows, ">>><><><").splitlines()
     shape = advice.shape
@@ -21,12 +23,16 @@ def format_advice(advice: VocabularyAdvice) -> str:
         [
             *answer(advice),
             "",
-            f"measured on {advice.documents:,} documents, {advice.bytes:,} bytes: {advice.held_out_rule}",
+            (
+                f"measured on {count_of(advice.documents, 'document')}, {advice.bytes:,} bytes: "
+                f"{advice.held_out_rule}"
+            ),
             *table,
             (
                 "bytes per token: UTF-8 bytes / tokens, EOS apart; "
                 f"intervals: {advice.confidence:.0%}, bootstrap over documents, paired for what is saved"
             ),
+            f"{saves}: {saving_rule(advice)}",
             (
                 f"embedding: parameters, n_embd ({shape.n_embd}) × vocabulary; others of this GPT-2 (n_layer "
                 f"{shape.n_layer}, n_positions {shape.n_positions}): {shape.other_parameters:,}"
@@ -40,13 +46,18 @@ def format_advice(advice: VocabularyAdvice) -> str:
 def answer(advice: VocabularyAdvice) -> list[str]:
     """Return the answer in sentences: the size, its rule, and what each other tokenizer loses."""
     point = advice.point
-    lines = [f"recommended vocabulary: {advice.recommended:,} tokens ({advice.rule})"]
-    if not advice.is_flat:
-        lines.append(
-            "the curve still falls at the largest size: a larger one may be worth its parameters (ask for "
-            "larger vocab_sizes)"
-        )
-    return lines + [f"{other.name}: {loss(other, point)}" for other in advice.beside]
+    lines = [f"recommended vocabulary: {advice.recommended:,} tokens ({advice.reason})"]
+    return [*lines, *advice.notes] + [f"{other.name}: {loss(other, point)}" for other in advice.beside]
+
+
+def saving_rule(advice: VocabularyAdvice) -> str:
+    """Say what the column of what is saved means."""
+    if _is_in_doublings(advice):
+        return "share of the tokens, from this size to the next"
+    return (
+        "share of the tokens from this size to the next, s; where that is no doubling, what a doubling saves "
+        "on average: 1 - (1 - s) ^ (1 / log2(next size / this size))"
+    )
 
 
 def loss(other: SizePoint, recommended: SizePoint) -> str:
@@ -86,6 +97,10 @@ def _row(advice: VocabularyAdvice, point: SizePoint) -> list[str]:
         f"{point.embedding_parameters:,}",
         point.name or ("recommended" if is_recommended else ""),
     ]
+
+
+def _is_in_doublings(advice: VocabularyAdvice) -> bool:
+    return is_in_doublings([point.vocab_size for point in advice.curve])
 
 
 def _changes(interval: Interval | None) -> tuple[str, str]:

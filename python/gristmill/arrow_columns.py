@@ -83,6 +83,11 @@ class ArrowSource(SequenceSource):
         """Return up to `count` rows from row `start` on, of the same memory."""
         return cast(Sequence[object], self._texts[start : start + count])
 
+    def rows_apart(self, start: int, count: int) -> tuple[int, Sequence[object]]:
+        """Return up to `count` rows: in Arrow memory each is one text."""
+        rows = self.rows(start, count)
+        return len(rows), rows
+
 
 class ArrowStreamSource(DocumentSource):
     """A stream of Arrow arrays: one pass, no position to come back to."""
@@ -151,3 +156,8 @@ class TableSource(SequenceSource):
         if self.in_arrow:
             return cast(Sequence[object], _native.ArrowTexts(rows, self.text_column))
         return list(rows[self.text_column])
+
+    def rows_apart(self, start: int, count: int) -> tuple[int, Sequence[object]]:
+        """Return up to `count` rows as they are: a list in a column stands for nothing but itself."""
+        rows = self.rows(start, count)
+        return len(rows), rows

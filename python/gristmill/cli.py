@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill import tokenizer_commands as more_commands
-from gristmill.errors import BadDocumentError, ConfigError, GristmillError, require_extra
+from gristmill.errors import BadDocumentError, EmptyCorpusError, GristmillError, require_extra
 
 EXIT_OK = 0
 EXIT_ERROR = 2
@@ -102,7 +102,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help=".py, .txt, .jsonl or .parquet files, folders, or patterns in quotes",
+        help=".py, .txt, .md, .rst, .jsonl or .parquet files, folders, or patterns in quotes",
     )
     parser.add_argument(
         "--text-column", default="text", help="column of .jsonl and .parquet files (default: text)"
@@ -130,16 +130,22 @@ def _add_tokenizer_train(parser: argparse.ArgumentParser) -> None:
         default="gpt2",
         help="how texts are cut into pieces (default: gpt2)",
     )
+    more_commands.add_overwrite(parser)
     parser.set_defaults(run=_tokenizer_train)
 
 
 def _tokenizer_train(options: argparse.Namespace) -> int:
     from gristmill.documents import DocumentFiles
+    from gristmill.text_table import count_of
     from gristmill.tokenizer_training import train_tokenizer
 
     documents = DocumentFiles(options.inputs, options.text_column)
-    if options.output.exists() and not options.output.is_dir():  # now, not after the training
-        raise ConfigError(f"--output is {str(options.output)!r}, a file (expected a folder, or a new name)")
+    more_commands.check_output(options)  # now, not after the training
+    if not any(documents):
+        raise EmptyCorpusError(
+            f"{documents.source_name}: {count_of(len(documents.paths), 'file')} without any text (expected "
+            "some, to train on)"
+        )
     started = time.monotonic()
     tokenizer = train_tokenizer(
         documents,
@@ -155,14 +161,21 @@ def _tokenizer_train(options: argparse.Namespace) -> int:
         figures = {
             "output": str(options.output),
             "vocab_size": tokenizer.vocab_size,
+            "asked_vocab_size": options.vocab_size,
             "seconds": round(seconds, 3),
         }
         print(json.dumps(figures | {"files": len(documents.paths)}))
     else:
         print(
             f"{options.output}: a vocabulary of {tokenizer.vocab_size:,} tokens, trained on "
-            f"{len(documents.paths):,} files in {seconds:.1f} s"
+            f"{count_of(len(documents.paths), 'file')} in {seconds:.1f} s"
         )
+        if tokenizer.vocab_size < options.vocab_size:
+            often = f" that occurs {options.min_frequency:,} times" if options.min_frequency > 1 else ""
+            print(
+                f"the corpus ran out of pairs to merge: {options.vocab_size:,} tokens were asked for, and "
+                f"after {tokenizer.vocab_size:,} no pair{often} was left (a larger corpus gives more)"
+            )
     return EXIT_OK
 
 
@@ -181,6 +194,7 @@ def _tokenizer_measure(options: argparse.Namespace) -> int:
     documents = DocumentFiles(options.inputs, options.text_column)
     tokenizer = load_tokenizer(options.tokenizer)
     metric_options = more_commands.metric_options(options)
+    more_commands.check_html(options.html)
     report = measure_tokenizer(tokenizer, documents, name=options.tokenizer, **metric_options)
     if options.html is not None:
         from gristmill.report_page import single_report, write_report_page

@@ -92,6 +92,27 @@ class TokenizerComparison:
         """Names of all metrics, in the order of the reports."""
         return list(dict.fromkeys(metric.name for report in self.reports for metric in report.metrics))
 
+    def rule(self, metric: str) -> tuple[str, dict[int, str]]:
+        """Return the rule of a metric that holds in all columns, and by column what holds there alone.
+
+        Example:
+            >>> comparison = compare_tokenizers({"a": tokenizer, "b": tokenizer}, ["def f(x):", "return x"])
+            >>> comparison.rule("unknown_share")
+            ('unknown tokens / tokens; the model has no such token', {})
+        """
+        found = {
+            column: item
+            for column, report in enumerate(self.reports)
+            for item in report.metrics
+            if item.name == metric
+        }
+        if len({item.full_rule for item in found.values()}) == 1 and len(found) == len(self.reports):
+            return found[0].full_rule, {}
+        if len({item.rule for item in found.values()}) == 1:
+            own = {column: item.note for column, item in found.items() if item.note}
+            return next(iter(found.values())).rule, own
+        return "", {column: item.full_rule for column, item in found.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as one JSON-able dict."""
         value: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
@@ -269,4 +290,5 @@ def _figures(report: TokenizerReport, totals: Mapping[str, int], interval: Any) 
         has_byte_fallback=report.value("byte_fallback_share") is not None,
         single_keywords=(0, 0),
         single_builtins=(0, 0),
+        single_indentations=(0, 0),
     )

@@ -166,7 +166,9 @@ def iter_batches(
     """Read the corpus once, in batches.
 
     A row that is a list or tuple stands for the documents in it, so iterators of lists of texts are taken,
-    too. A batch has up to `batch_documents` documents, fewer where they are long, at least one.
+    too, and streams of `datasets` that were made with `.batch(n)`. A list in a column of a row, or of any
+    other data set, is one document, and a bad one. A batch has up to `batch_documents` documents, fewer where
+    they are long, at least one.
 
     Raises:
         TypeError, SourceError, MissingColumnError: as `as_source`, before the first batch.
@@ -188,14 +190,14 @@ def _batches(source: DocumentSource, batch_documents: int) -> Iterator[TextBatch
     texts: list[object] = []
     row = size = 0
     # Few at a time: what is read ahead of the batch is held besides it.
-    while rows := reader.read(min(batch_documents, _ROWS_PER_READ)):
+    while rows := reader.read_apart(min(batch_documents, _ROWS_PER_READ)):
         if len(texts) + len(rows) < batch_documents and are_texts(rows):
             added = sum(map(len, cast(Sequence[str | bytes], rows)))
             if size + added < _BATCH_CHARACTERS:
                 texts += rows
                 size += added
                 continue
-        for text in _documents(rows):
+        for text in rows:
             texts.append(text)
             size += len(text) if isinstance(text, str | bytes) else 0
             if len(texts) == batch_documents or size >= _BATCH_CHARACTERS:
@@ -214,14 +216,6 @@ def _arrow_batches(source: DocumentSource, reader: SourceReader, batch_documents
             yield TextBatch(part, row, source.name, source)
             row += len(part)
             texts = texts[len(part) :]
-
-
-def _documents(rows: Sequence[object]) -> Iterator[object]:
-    for row in rows:
-        if isinstance(row, list | tuple):
-            yield from row
-        else:
-            yield row
 
 
 def take(documents: object, n: int) -> list[object]:

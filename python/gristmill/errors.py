@@ -85,6 +85,10 @@ class CheckpointError(GristmillError, OSError):
     """A checkpoint is missing, incomplete or damaged, or cannot be written."""
 
 
+class CheckpointWriteError(CheckpointError):
+    """A checkpoint cannot be written."""
+
+
 class DivergedError(GristmillError, ArithmeticError):
     """A loss or a gradient of a training run is not finite any more."""
 

@@ -85,8 +85,10 @@ def sample_text(
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ConfigError: a folder is missing or holds no model; a prompt is too long for the context.
-        TokenizerError: the model has no tokenizer beside it, or a prompt is empty and there is no EOS token.
+        ConfigError: a folder is missing, or its model is missing, damaged or incomplete; a prompt is too
+            long for the context.
+        TokenizerError: the model has no tokenizer beside it, or one with more ids than the model has; a
+            prompt is empty and there is no EOS token.
 
     Example:
         >>> for completions in sample_text("runs/small/model", "def main("):  # doctest: +SKIP
@@ -177,6 +179,23 @@ def _no_warnings() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _damaged_weights(folder: Path) -> str | None:
+    """Return the first file of weights that cannot be opened."""
+    import safetensors
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safetensors.safe_open(file, framework="pt"):
+                pass
+        except (safetensors.SafetensorError, OSError):
+            return str(file)
+    return None
+
+
 class _Model:
     """One loaded model with its tokenizer."""
 
@@ -195,29 +214,59 @@ class _Model:
         from gristmill.train.model import model_size
 
         self._torch = torch
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self.tokenizer: Any
         self.model: Any
-        # AutoTokenizer makes an empty one, without a word, where there are no files for it.
-        if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
-            raise TokenizerError(
-                f"model folder {str(folder)!r} has no tokenizer (expected a tokenizer.json in it)"
-            )
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
-        except (OSError, ValueError) as error:
-            raise TokenizerError(
-                f"model folder {str(folder)!r} has no readable tokenizer: {error}"
-            ) from error
-        try:
-            with _no_progress_bar():
-                self.model = AutoModelForCausalLM.from_pretrained(
-                    str(self.folder), use_safetensors=True, **local
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        with _no_progress_bar(), _no_warnings():
+            self._read_config(local)
+            # AutoTokenizer makes an empty one, without a word, where there are no files for it.
+            if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
+                raise TokenizerError(
+                    f"model folder {str(folder)!r} has no tokenizer (expected a tokenizer.json in it)"
                 )
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"model folder {str(folder)!r} has no readable model: {error}") from error
+            try:
+                self.tokenizer = AutoTokenizer.from_pretrained(str(self.folder), **local)
+            except Exception as error:  # `tokenizers` raises plain ones
+                raise TokenizerError(
+                    f"model folder {str(folder)!r} has no readable tokenizer: {_one_line(error)}"
+                ) from error
+            try:
+                loaded: Any = AutoModelForCausalLM.from_pretrained(
+                    str(self.folder), use_safetensors=True, output_loading_info=True, **local
+                )
+            except Exception as error:  # sizes that do not fit are a RuntimeError, damage a SafetensorError
+                place = _damaged_weights(self.folder) or f"model folder {str(folder)!r}"
+                raise ConfigError(f"{place} has no readable model: {_one_line(error)}") from error
+        self.model, loading = loaded
+        if missing := sorted(loading["missing_keys"]):
+            # `transformers` would sample from random weights in their place
+            raise ConfigError(
+                f"model folder {str(folder)!r} lacks {len(missing)} of the model's weights, such as "
+                f"{missing[0]!r} (expected all that its config.json asks for)"
+            )
+        self._refuse_larger_tokenizer()
         self.model.eval()
         self.num_parameters = model_size(self.model)
+
+    def _read_config(self, local: dict[str, Any]) -> None:
+        from transformers import AutoConfig
+
+        try:
+            AutoConfig.from_pretrained(str(self.folder), **local)
+        except Exception as error:  # whatever a class of configurations makes of wrong values
+            raise ConfigError(
+                f"{self.folder / 'config.json'} is not readable: {_one_line(error)} (expected the "
+                "configuration of a model)"
+            ) from error
+
+    def _refuse_larger_tokenizer(self) -> None:
+        num_rows = self.model.get_input_embeddings().num_embeddings
+        num_ids = max(self.tokenizer.get_vocab().values(), default=-1) + 1
+        if num_ids > num_rows:
+            raise TokenizerError(
+                f"model folder {str(self.folder)!r} has a tokenizer of {num_ids} ids and a model of "
+                f"{num_rows} (expected the tokenizer that the model was trained with)"
+            )
 
     def complete(self, prompt: str, options: SamplingOptions, number: int) -> tuple[str, ...]:
         torch = self._torch

@@ -44,6 +44,7 @@ class Figures:
         num_used, num_rare, num_unreachable: how many of them are so.
         has_unknown, has_byte_fallback: whether the model has such tokens.
         single_keywords, single_builtins: how many are one token after a blank, of how many.
+        single_indentations: how many levels are one token in code, of how many.
     """
 
     totals: Mapping[str, int]
@@ -59,6 +60,7 @@ class Figures:
     has_byte_fallback: bool
     single_keywords: tuple[int, int]
     single_builtins: tuple[int, int]
+    single_indentations: tuple[int, int]
 
     def ratio(
         self,
@@ -69,7 +71,7 @@ class Figures:
         rule: str,
         *,
         source: str = "",
-        **more: bool,
+        is_share: bool = False,
     ) -> Metric:
         """Return the metric that is the ratio of two columns."""
         above, below = self.totals[numerator], self.totals[denominator]
@@ -82,7 +84,7 @@ class Figures:
             interval=self.interval(numerator, denominator) if below else None,
             rule=rule,
             source=source,
-            **more,
+            is_share=is_share,
         )
 
 
@@ -93,6 +95,7 @@ def share(
     of: int,
     rule: str,
     *,
+    note: str = "",
     source: str = "",
     interval: Interval | None = None,
 ) -> Metric:
@@ -106,6 +109,7 @@ def share(
         denominator=of,
         interval=interval,
         rule=rule,
+        note=note,
         source=source,
     )
 
@@ -149,7 +153,7 @@ def _retention(summary: WordSummary, of: str, words: str, confidence: float) -> 
         f"a sample of {summary.sampled_types:,} of about {summary.estimated_types:,}, "
         f"standard error at most {summary.standard_error:.2%}"
         if summary.is_sample
-        else "all of them"
+        else f"all {summary.sampled_types:,} of them"
     )
     for name, count, how in (
         ("single_token_retention", summary.single_after_blank, "encoded after a blank"),
@@ -160,7 +164,8 @@ def _retention(summary: WordSummary, of: str, words: str, confidence: float) -> 
             "words",
             count,
             summary.sampled_types,
-            f"distinct {words} that are one token, {how} / distinct {words}: {sampled} (STRR)",
+            f"distinct {words} that are one token, {how} / distinct {words} (STRR)",
+            note=sampled,
             source=_STRR,
             interval=_binomial(count, summary, confidence),
         )
@@ -234,8 +239,8 @@ def _coverage(figures: Figures) -> Iterator[Metric]:
         if applies:
             yield figures.ratio(name, "coverage", column, "tokens", rule, is_share=True)
         else:
-            without = f"{rule}; the model has no such token"
-            yield Metric(name=name, section="coverage", value=None, is_share=True, rule=without)
+            note = "the model has no such token"
+            yield Metric(name=name, section="coverage", value=None, is_share=True, rule=rule, note=note)
     of = "tokens that are not special"
     yield share(
         "used_share", "coverage", figures.num_used, figures.num_ordinary, f"tokens that occurred / {of}"
@@ -264,13 +269,14 @@ def _coverage(figures: Figures) -> Iterator[Metric]:
 
 
 def _efficiency(figures: Figures) -> Iterator[Metric]:
-    size = len(figures.token_counts)
-    of = f"|V| = {size:,}: the whole vocabulary, also what did not occur"
+    of = "|V|: the whole vocabulary, also what did not occur"
+    note = f"|V| = {len(figures.token_counts):,}"
     yield Metric(
         name="renyi_efficiency",
         section="efficiency",
         value=efficiency(figures.token_counts, RENYI_ALPHA),
         rule=f"Rényi entropy of the tokens at alpha = {RENYI_ALPHA} / log |V|; {of}",
+        note=note,
         source=_ZOUHAR,
     )
     yield Metric(
@@ -278,6 +284,7 @@ def _efficiency(figures: Figures) -> Iterator[Metric]:
         section="efficiency",
         value=efficiency(figures.token_counts, 1.0),
         rule=f"Shannon entropy of the tokens / log |V|; {of}",
+        note=note,
         source=_ZOUHAR,
     )
 
@@ -332,6 +339,13 @@ def _code(figures: Figures) -> Iterator[Metric]:
             of,
             f"{what} of Python that are one token after a blank / {what}",
         )
+    yield share(
+        "indentations_single_share",
+        "code",
+        *figures.single_indentations,
+        "levels of indentation (1 to 8, of 4 blanks, 2 blanks, tabs) that are one token in code, together "
+        "with the line feed before them / levels",
+    )
 
 
 def _robustness(figures: Figures) -> Iterator[Metric]:

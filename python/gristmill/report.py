@@ -69,7 +69,10 @@ class Metric:
         is_share: it lies between 0 and 1, and is shown in per cent.
         numerator, denominator: the exact sums it is the ratio of, None where it is no ratio of two sums.
         interval: of confidence, over documents; None where there is none (too few documents, no sampling).
-        rule: how it is defined, in one line, to stand beside the number.
+        rule: how it is defined, in one line, to stand beside the number; the same for every tokenizer and
+            corpus that are measured alike.
+        note: what holds for this number alone: the size of its vocabulary or sample, why it is not
+            applicable; "" where there is nothing of the kind.
         source: the paper that defines it, "" where none does.
     """
 
@@ -81,12 +84,18 @@ class Metric:
     numerator: int | None = None
     denominator: int | None = None
     interval: Interval | None = None
+    note: str = ""
     source: str = ""
 
     @property
     def label(self) -> str:
         """The name in words, for people."""
         return self.name.replace("_", " ")
+
+    @property
+    def full_rule(self) -> str:
+        """The rule with its note, as it stands beside the number."""
+        return f"{self.rule}; {self.note}" if self.note else self.rule
 
     @property
     def shown(self) -> str:
@@ -266,6 +275,23 @@ class CodeSummary:
     builtins_single_after_blank: tuple[str, ...]
     indentations: tuple[Indentation, ...]
 
+    @property
+    def indentation_kinds(self) -> tuple[str, ...]:
+        """The kinds of indentation, in their order."""
+        return tuple(dict.fromkeys(indentation.kind for indentation in self.indentations))
+
+    def single_levels(self, kind: str, *, in_code: bool) -> tuple[int, ...]:
+        """Return the levels of a kind that are one token: alone, or in code with the line feed."""
+        return tuple(
+            item.level
+            for item in self.indentations
+            if item.kind == kind and (item.tokens_in_code if in_code else item.tokens_alone) == 1
+        )
+
+    def num_levels(self, kind: str) -> int:
+        """Return how many levels of a kind were tried."""
+        return sum(item.kind == kind for item in self.indentations)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularySummary:
@@ -278,7 +304,8 @@ class VocabularySummary:
         longest: the tokens of the most bytes.
         first_learned, last_learned: by the order of the merges; None where the model has none.
         most_frequent: the tokens that occurred most often.
-        never_used_tokens, unreachable_tokens: examples, by id.
+        never_used_ids, unreachable_ids: of all these tokens, ascending.
+        never_used_tokens, unreachable_tokens: ten of them at most: those of valid UTF-8 first, then by id.
     """
 
     used: int
@@ -290,6 +317,8 @@ class VocabularySummary:
     first_learned: tuple[TokenEntry, ...] | None
     last_learned: tuple[TokenEntry, ...] | None
     most_frequent: tuple[TokenEntry, ...]
+    never_used_ids: tuple[int, ...]
+    unreachable_ids: tuple[int, ...]
     never_used_tokens: tuple[TokenEntry, ...]
     unreachable_tokens: tuple[TokenEntry, ...]
 

@@ -104,6 +104,10 @@ def build_report(
         has_byte_fallback=bool(byte_fallback_tokens(tokenizer)),
         single_keywords=(len(code.keywords_single_after_blank), len(code.keywords)),
         single_builtins=(len(code.builtins_single_after_blank), len(code.builtins)),
+        single_indentations=(
+            sum(len(code.single_levels(kind, in_code=True)) for kind in code.indentation_kinds),
+            len(code.indentations),
+        ),
     )
     return TokenizerReport(
         tokenizer=TokenizerSummary(
@@ -168,6 +172,18 @@ class _Entries:
         """Return the first tokens of a list."""
         return tuple(self.entry(token) for token in tokens[:_NUM_LISTED])
 
+    def texts_first(self, tokens: Sequence[str]) -> list[str]:
+        """Return tokens with those that are valid UTF-8 before those that are not, which tell little."""
+        return sorted(tokens, key=lambda token: not _is_utf8(self.spelt[token]))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
 
 def _vocabulary(entries: _Entries, content: dict[str, object], rare_below: int) -> VocabularySummary:
     by_id, counts = entries.by_id, entries.counts
@@ -194,8 +210,10 @@ def _vocabulary(entries: _Entries, content: dict[str, object], rare_below: int) 
         most_frequent=entries.listed(
             sorted(by_id, key=lambda token: -counts[token])[: sum(map(bool, counts.values()))]
         ),
-        never_used_tokens=entries.listed(unused),
-        unreachable_tokens=entries.listed(unreachable),
+        never_used_ids=tuple(entries.ids[token] for token in unused),
+        unreachable_ids=tuple(entries.ids[token] for token in unreachable),
+        never_used_tokens=entries.listed(entries.texts_first(unused)),
+        unreachable_tokens=entries.listed(entries.texts_first(unreachable)),
     )
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gristmill.report import (
     NOT_APPLICABLE,
     SECTIONS,
     CodeSummary,
-    Indentation,
     Metric,
     TokenEntry,
     TokenizerReport,
     VocabularySummary,
     WordSummary,
 )
+from gristmill.text_table import count_of
 
 _LONGEST_SHOWN = 40
 _TOKENS_SHOWN = 10
@@ -52,7 +52,7 @@ def format_report(report: TokenizerReport) -> str:
 
 def format_metrics(metrics: Sequence[Metric]) -> list[str]:
     """Return one line for each metric, in columns: label, value, interval, rule."""
-    rows = [(metric.label, metric.shown, metric.shown_interval, metric.rule) for metric in metrics]
+    rows = [(metric.label, metric.shown, metric.shown_interval, metric.full_rule) for metric in metrics]
     labels, values, intervals = (max((len(row[column]) for row in rows), default=0) for column in range(3))
     return [
         f"  {label:<{labels}}  {value:>{values}}  {interval:<{intervals}}  {rule}".rstrip()
@@ -70,7 +70,7 @@ def _head(report: TokenizerReport) -> str:
             f"{tokenizer.num_ordinary_tokens:,} of them not special; encoded by {tokenizer.engine}"
         ),
         (
-            f"corpus: {corpus.documents:,} documents{skipped}, {corpus.bytes:,} bytes, "
+            f"corpus: {count_of(corpus.documents, 'document')}{skipped}, {corpus.bytes:,} bytes, "
             f"{corpus.characters:,} characters, {corpus.lines:,} lines ({corpus.code_lines:,} not blank)"
         ),
         f"tokens: {corpus.tokens:,} (EOS apart)",
@@ -101,21 +101,20 @@ def _code(code: CodeSummary) -> str:
     ):
         lines.append(f"  {what} alone ({len(alone)} of {len(of)}): {_words(alone)}")
         lines.append(f"  {what} after a blank ({len(after_blank)} of {len(of)}): {_words(after_blank)}")
-    kinds = dict.fromkeys(indentation.kind for indentation in code.indentations)
-    for kind in kinds:
-        levels = [indentation for indentation in code.indentations if indentation.kind == kind]
-        lines.append(f"  indentation, levels of {kind}: {_levels(levels)}")
+    lines += [
+        (
+            f"  indentation, levels of {kind}: one token alone: {format_levels(code, kind, in_code=False)}; "
+            f"one token with the line feed, in code: {format_levels(code, kind, in_code=True)} "
+            f"(of 1 to {code.num_levels(kind)})"
+        )
+        for kind in code.indentation_kinds
+    ]
     return "\n".join(lines)
 
 
-def _levels(levels: Iterable[Indentation]) -> str:
-    levels = list(levels)
-    alone = [str(item.level) for item in levels if item.tokens_alone == 1]
-    in_code = [str(item.level) for item in levels if item.tokens_in_code == 1]
-    return (
-        f"one token alone: {' '.join(alone) or 'none'}; "
-        f"one token with the line feed, in code: {' '.join(in_code) or 'none'} (of 1 to {len(levels)})"
-    )
+def format_levels(code: CodeSummary, kind: str, *, in_code: bool) -> str:
+    """Return the levels of indentation that are one token, or "none"."""
+    return " ".join(map(str, code.single_levels(kind, in_code=in_code))) or "none"
 
 
 def _vocabulary(vocabulary: VocabularySummary) -> str:

@@ -14,6 +14,7 @@ may be resumed through another kind of source, as long as it gives the same rows
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -45,6 +46,13 @@ class SourceReader(ABC):
     @abstractmethod
     def read(self, max_documents: int) -> Sequence[object]:
         """Return the next raw values, as many as asked unless the end is reached, `[]` at the end."""
+
+    def read_apart(self, max_rows: int) -> Sequence[object]:
+        """Return the documents of the next rows: a row that is a list or a tuple stands for those in it.
+
+        Such rows alone: a list that a column of a row holds is one bad document. `[]` only at the end.
+        """
+        return self.read(max_rows)
 
     @abstractmethod
     def position(self) -> Position:
@@ -96,6 +104,20 @@ class DocumentSource(ABC):
             for index, row in enumerate(rows)
         ]
 
+    def texts_apart(self, rows: Sequence[object], first_row: int) -> list[object]:
+        """Take the text column as `texts` does, and the texts out of rows that are lists or tuples."""
+        if are_texts(rows):
+            return list(rows)
+        documents: list[object] = []
+        for index, row in enumerate(rows):
+            if isinstance(row, list | tuple):
+                documents += row
+            elif isinstance(row, Mapping):
+                documents.append(self._column(row, first_row + index))
+            else:
+                documents.append(row)
+        return documents
+
     def _column(self, row: Mapping[str, object], number: int) -> object:
         if self.text_column not in row:
             raise missing_column(self.name, number, self.text_column, row)
@@ -129,12 +151,19 @@ class SequenceSource(DocumentSource):
 
     def rows(self, start: int, count: int) -> Sequence[object]:
         """Return up to `count` texts from row `start` on."""
+        return self.texts(self.raw_rows(start, count), start)
+
+    def rows_apart(self, start: int, count: int) -> tuple[int, Sequence[object]]:
+        """Return how many rows from row `start` on were read, up to `count`, and the documents in them."""
+        rows = self.raw_rows(start, count)
+        return len(rows), self.texts_apart(rows, start)
+
+    def raw_rows(self, start: int, count: int) -> Sequence[object]:
+        """Return up to `count` rows from row `start` on, as they are."""
         documents = self._documents
         if isinstance(documents, list | tuple):
-            rows: Sequence[object] = documents[start : start + count]
-        else:
-            rows = [documents[row] for row in range(start, min(start + count, len(documents)))]
-        return self.texts(rows, start)
+            return documents[start : start + count]
+        return [documents[row] for row in range(start, min(start + count, len(documents)))]
 
 
 class _SequenceReader(SourceReader):
@@ -143,13 +172,27 @@ class _SequenceReader(SourceReader):
         self._row = row
 
     def read(self, max_documents: int) -> Sequence[object]:
-        try:
+        with self._explained():
             rows = self._source.rows(self._row, max_documents)
+        self._row += len(rows)
+        return rows if len(rows) else []
+
+    def read_apart(self, max_rows: int) -> Sequence[object]:
+        documents: Sequence[object] = []
+        num_rows = 1
+        while num_rows and not len(documents):  # rows may be empty lists
+            with self._explained():
+                num_rows, documents = self._source.rows_apart(self._row, max_rows)
+            self._row += num_rows
+        return documents
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             explain(error, f"{self._source.name}, row {self._row}")
             raise
-        self._row += len(rows)
-        return rows if len(rows) else []
 
     def position(self) -> Position:
         return {"row": self._row}
@@ -209,18 +252,29 @@ class _IteratorReader(SourceReader):
         self._ended = False
 
     def read(self, max_documents: int) -> list[object]:
+        rows = self._next_rows(max_documents)
+        texts = self._source.texts(rows, self._row)
+        self._row += len(rows)
+        return texts
+
+    def read_apart(self, max_rows: int) -> list[object]:
+        documents: list[object] = []
+        while not documents and (rows := self._next_rows(max_rows)):  # rows may be empty lists
+            documents = self._source.texts_apart(rows, self._row)
+            self._row += len(rows)
+        return documents
+
+    def _next_rows(self, max_rows: int) -> list[object]:
         if self._ended:  # an iterator that ended is never asked again: some would start anew
             return []
         rows: list[object] = []
         try:
-            rows.extend(itertools.islice(self._iterator, max_documents))
+            rows.extend(itertools.islice(self._iterator, max_rows))
         except Exception as error:
             explain(error, f"{self._source.name}, row {self._row + len(rows)}")
             raise
-        self._ended = len(rows) < max_documents
-        texts = self._source.texts(rows, self._row)
-        self._row += len(rows)
-        return texts
+        self._ended = len(rows) < max_rows
+        return rows
 
     def position(self) -> Position:
         return {"row": self._row}

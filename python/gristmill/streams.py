@@ -60,6 +60,7 @@ class StreamSource(DocumentSource):
         self._documents = documents
         self.epoch = int(documents.epoch)
         self._has_columns = columns is not None
+        self.is_batched = _is_batched(documents)
         exact = _installed_version() >= _FIRST_EXACT_VERSION and not _has_shuffle_buffer(documents)
         self.seek: Seek = "unit" if exact else "none"
 
@@ -181,6 +182,15 @@ class _StreamReader(SourceReader):
             self._row += len(part)
         return texts
 
+    def read_apart(self, max_rows: int) -> list[object]:
+        if not self._source.is_batched:
+            return self.read(max_rows)
+        documents: list[object] = []
+        while not documents and (rows := self.read(max_rows)):  # rows may be empty lists
+            for row in rows:
+                documents += row if isinstance(row, list | tuple) else [row]
+        return documents
+
     def position(self) -> Position:
         position: Position = {"row": self._row}
         if self._source.seek != "none":
@@ -258,15 +268,33 @@ def _installed_version() -> tuple[int, ...]:
 
 def _has_shuffle_buffer(stream: Any) -> bool:
     """Whether a link of the chain is a shuffle buffer; also where the chain cannot be looked at."""
-    links = [getattr(stream, "_ex_iterable", None)]
+    return any(link is None or type(link).__name__ in _SHUFFLE_BUFFERS for link in _links(stream))
+
+
+def _is_batched(stream: Any) -> bool:
+    """Whether a link of the chain is one that `.batch()` made: its rows are lists of what were rows.
+
+    A column of lists looks the same in the features. What tells the two apart is the function of the link,
+    one of datasets' own (`_batch_fn`, `_batch_arrow_table`, ... in 5.2).
+    """
+    for link in _links(stream):
+        function = getattr(link, "function", None)
+        function = getattr(function, "func", function)  # a partial
+        is_theirs = str(getattr(function, "__module__", "")).startswith("datasets.")
+        if is_theirs and getattr(function, "__name__", "").lstrip("_").startswith("batch"):
+            return True
+    return False
+
+
+def _links(stream: Any) -> Iterator[Any]:
+    """The links of a stream's chain; None for one that cannot be looked at."""
+    links: list[Any] = [getattr(stream, "_ex_iterable", None)]
     while links:
         link = links.pop()
-        if link is None or type(link).__name__ in _SHUFFLE_BUFFERS:
-            return True
+        yield link
         links += list(getattr(link, "ex_iterables", None) or [])
         if getattr(link, "ex_iterable", None) is not None:
             links.append(link.ex_iterable)
-    return False
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -6,6 +6,16 @@ import unicodedata
 from collections.abc import Sequence
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an s where it is not one.
+
+    Example:
+        >>> count_of(1, "document"), count_of(2500, "document")
+        ('1 document', '2,500 documents')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def display_width(text: str) -> int:
     """Return how many columns a terminal takes for a text.
 

@@ -46,7 +46,8 @@ class NoiseOptions:
     """Which noise is made; see docs/metrics.md.
 
     Attributes:
-        noises: of "misspelling", "case", "whitespace", "homoglyphs"; each costs one more encoding.
+        noises: of "misspelling", "case", "whitespace", "homoglyphs", or "all" alone, which becomes all of
+            them; each costs one more encoding.
         rate: the share of runs of letters (of blanks) that are changed, from 0 to 1.
         seed: the same seed makes the same changes.
     """
@@ -56,9 +57,13 @@ class NoiseOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if tuple(self.noises) == ("all",):
+            object.__setattr__(self, "noises", NOISES)
         unknown = [noise for noise in self.noises if noise not in NOISES]
         if isinstance(self.noises, str) or unknown or len(set(self.noises)) < len(self.noises):
-            raise ConfigError(f"noises is {self.noises!r} (expected some of {', '.join(NOISES)}, each once)")
+            raise ConfigError(
+                f"noises is {self.noises!r} (expected some of {', '.join(NOISES)}, each once, or all alone)"
+            )
         check_share("noise_rate", self.rate)
         check_count("seed", self.seed, 0, _MAX_SEED)
 

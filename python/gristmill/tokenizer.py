@@ -25,6 +25,7 @@ from gristmill import _native, durable, tokenizer_file as files
 from gristmill.arrow_columns import in_arrow
 from gristmill.byte_alphabet import bytes_of_token
 from gristmill.errors import BadDocumentError, TokenizerError, UnsupportedTokenizerError, require_extra
+from gristmill.gpt2_files import gpt2_files_in, tokenizer_json_of
 from gristmill.options import check_count
 from gristmill.reference import ReferenceEncoder, default_num_threads as default_num_threads
 from gristmill.token_batch import TokenBatch as TokenBatch, as_str, check_num_threads, good_texts, is_skip
@@ -172,10 +173,14 @@ class Tokenizer(Vocabulary):
     ) -> Tokenizer:
         """Read the `tokenizer.json` of a local folder; nothing is fetched.
 
+        A folder may hold GPT-2's own two files instead (`vocab.json` and `merges.txt`, or `encoder.json` and
+        `vocab.bpe`): they are read as byte-level BPE with the GPT-2 pattern, which is what they stand for.
+
         Of `tokenizer_config.json` and `special_tokens_map.json` beside it, only the special tokens are taken.
 
         Raises:
-            TokenizerError: the folder or its `tokenizer.json` is missing, or one of the files is unreadable.
+            TokenizerError: the folder or its files are missing, one of them is unreadable, or two that are
+                named like GPT-2's are of another class of tokenizer.
 
         Example:
             >>> tokenizer.save_pretrained("/tmp/gristmill-doc-tokenizer")
@@ -190,12 +195,20 @@ class Tokenizer(Vocabulary):
                 f"{folder}: no such folder "
                 f"(expected a local one with a {files.TOKENIZER_FILE}; nothing is fetched)"
             )
-        if not (path / files.TOKENIZER_FILE).exists():
+        place = path / files.TOKENIZER_FILE
+        if place.exists():
+            text = files.read_text(place, "a tokenizer.json")
+        elif (pair := gpt2_files_in(path)) is not None:
+            place, _ = pair
+            text = tokenizer_json_of(*pair)
+        else:
             found = ", ".join(sorted(entry.name for entry in path.iterdir())[:10]) or "nothing"
-            raise TokenizerError(f"{folder}: no {files.TOKENIZER_FILE} in it (found: {found})")
-        text = files.read_text(path / files.TOKENIZER_FILE, "a tokenizer.json")
+            raise TokenizerError(
+                f"{folder}: no {files.TOKENIZER_FILE} in it (found: {found}; expected it, or GPT-2's "
+                "vocab.json and merges.txt)"
+            )
         roles = files.read_roles(path) | _given_roles(eos_token, pad_token)
-        return cls(text, roles, str(path / files.TOKENIZER_FILE))
+        return cls(text, roles, str(place))
 
     # Encoding and decoding -------------------------------------------------------------------------------
 

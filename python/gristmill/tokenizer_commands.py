@@ -50,7 +50,7 @@ def add_metric_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NOISE",
-        help="misspelling, case, whitespace, homoglyphs, or all: what it changes; give it again for more",
+        help="misspelling, case, whitespace or homoglyphs: what it changes, give it again for more; or all",
     )
     parser.add_argument(
         "--noise-rate", type=float, default=0.1, help="share of words that a noise changes (default: 0.1)"
@@ -75,17 +75,53 @@ def add_html(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_html(path: Path | None) -> None:
+    """Refuse a page that could not be written, before the work is done.
+
+    Raises:
+        OSError: it is a folder, or there is none for it.
+    """
+    if path is not None:
+        from gristmill.report_page import check_page_path
+
+        check_page_path(path)
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add `--overwrite`, for commands with `--output`; `check_output` reads both."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write over the tokenizer that --output already holds"
+    )
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """Refuse a file as the folder of a tokenizer, and a folder that holds one, unless told to write over it.
+
+    Raises:
+        ConfigError: `--output` is a file, or holds a tokenizer and `--overwrite` is not given.
+    """
+    from gristmill.errors import ConfigError
+    from gristmill.tokenizer_file import TOKENIZER_FILE
+
+    output: Path = options.output
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"--output is {str(output)!r}, a file (expected a folder, or a new name)")
+    if (output / TOKENIZER_FILE).exists() and not options.overwrite:
+        raise ConfigError(
+            f"--output is {str(output)!r}, which holds a tokenizer (expected another folder, or --overwrite)"
+        )
+
+
 def metric_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_metric_options` has read, as arguments of `measure_tokenizer`."""
     from gristmill.documents import DocumentFiles
-    from gristmill.metrics import NOISES
     from gristmill.tokenizer_loading import load_tokenizer
 
     return {
         "num_threads": options.num_threads,
         "on_bad": options.on_bad,
         "rare_below": options.rare_below,
-        "noises": NOISES if "all" in options.noise else tuple(dict.fromkeys(options.noise)),
+        "noises": tuple(options.noise),
         "noise_rate": options.noise_rate,
         "seed": options.seed,
         "reference": options.reference and load_tokenizer(options.reference),
@@ -120,6 +156,9 @@ def _compare(options: argparse.Namespace) -> int:
 
     if len(options.tokenizer) < 2 and not options.each_input:
         raise ConfigError("one --tokenizer alone (expected two or more, or --each-input and several inputs)")
+    if len(options.inputs) < 2 and options.each_input:
+        raise ConfigError("--each-input with one input (expected two or more, each a corpus)")
+    check_html(options.html)
     tokenizers = load_named_tokenizers(options.tokenizer)
     corpora: dict[str, object]
     if options.each_input:
@@ -181,6 +220,7 @@ def add_advise(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=None, metavar="FOLDER", help="save the tokenizer of the advised size"
     )
+    add_overwrite(parser)
     add_html(parser)
     parser.set_defaults(run=_advise)
 
@@ -191,6 +231,9 @@ def _advise(options: argparse.Namespace) -> int:
     from gristmill.vocabulary_advice import DEFAULT_VOCAB_SIZES, ModelShape, advise_vocab_size
 
     shape = ModelShape(n_embd=options.n_embd, n_layer=options.n_layer, n_positions=options.n_positions)
+    if options.output is not None:
+        check_output(options)
+    check_html(options.html)
     beside = load_named_tokenizers(options.tokenizer)
     documents = DocumentFiles(options.inputs, options.text_column)
     measured = options.measure_on and DocumentFiles(options.measure_on, options.text_column)

@@ -1,8 +1,7 @@
 """Find a tokenizer by what a user calls it: a folder, a file, or the name of one on the hub.
 
-    folder with tokenizer.json ──────────────────────────► Tokenizer.from_pretrained
+    folder with tokenizer.json, or GPT-2's two files ────► Tokenizer.from_pretrained
     tokenizer.json ──────────────────────────────────────► Tokenizer.from_file
-    folder with GPT-2's vocab.json and merges.txt ───────► byte-level BPE with the GPT-2 pattern
     gpt2, hub:owner/name ────────────────────────────────► the hub, through the installed `tokenizers`
 
 Nothing goes over the network unless it is asked for in so many words: a mistyped folder is an error.
@@ -14,16 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers
 
-from gristmill import tokenizer_file as files
 from gristmill.errors import ConfigError, TokenizerError
 from gristmill.token_batch import check_tokenizer_type
 from gristmill.tokenizer import Tokenizer
 
-# Vocabulary and merges, as transformers and as OpenAI name them.
-_GPT2_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_GPT2_EOS = "<|endoftext|>"
 _HUB_PREFIX = "hub:"
 # What a newcomer calls the tokenizer that everybody compares with.
 _HUB_NAMES = {"gpt2": "openai-community/gpt2"}
@@ -49,10 +43,6 @@ def load_tokenizer(place: str | Path) -> Tokenizer:
     """
     path = Path(place)
     if path.is_dir():
-        if not (path / files.TOKENIZER_FILE).exists():
-            for vocabulary_name, merges_name in _GPT2_FILES:
-                if (path / vocabulary_name).exists() and (path / merges_name).exists():
-                    return _from_gpt2_files(path / vocabulary_name, path / merges_name)
         return Tokenizer.from_pretrained(path)
     if path.exists():
         return Tokenizer.from_file(path)
@@ -110,31 +100,6 @@ def load_named_tokenizers(places: Sequence[str]) -> dict[str, Tokenizer]:
             raise ConfigError(f"tokenizers: {problem} (expected NAME=PLACE, each name once)")
         named[name] = load_tokenizer(place)
     return named
-
-
-def _from_gpt2_files(vocabulary_path: Path, merges_path: Path) -> Tokenizer:
-    text = files.read_text(vocabulary_path, "a vocabulary")
-    vocabulary = files.parse_object(text, str(vocabulary_path))
-    merges = []
-    lines = files.read_text(merges_path, "a list of merges").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line or (number == 1 and line.startswith("#version")):
-            continue
-        parts = line.rstrip("\r").split(" ")
-        if len(parts) != 2:
-            raise TokenizerError(f"{merges_path}, line {number}: {line!r} (expected two tokens and a blank)")
-        merges.append((parts[0], parts[1]))
-    try:
-        built = tokenizers.Tokenizer(models.BPE(vocabulary, merges))
-    except Exception as error:
-        raise TokenizerError(
-            f"{vocabulary_path} and {merges_path.name}: {error} (expected GPT-2's files, of one tokenizer)"
-        ) from None
-    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    built.decoder = decoders.ByteLevel()
-    if _GPT2_EOS in vocabulary:
-        built.add_special_tokens([_GPT2_EOS])
-    return Tokenizer.from_tokenizers(built)
 
 
 def _from_hub(name: str) -> Tokenizer:

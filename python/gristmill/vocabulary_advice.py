@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gristmill import advice_reasons
+from gristmill.advice_reasons import MeasuredCurve
 from gristmill.corpus import as_source, iter_batches
 from gristmill.errors import ConfigError, EmptyCorpusError, SourceError
 from gristmill.options import check_count
@@ -74,7 +76,8 @@ class SizePoint:
         tokens: of the documents held out, EOS apart.
         bytes_per_token, interval: UTF-8 bytes over tokens, with an interval over documents.
         saved_by_doubling: share of the tokens that the next doubling of the vocabulary saves, from the next
-            size on the curve; None for the last one and beside the curve.
+            size on the curve (per doubling where that is not twice this one); None for the last one and
+            beside the curve.
         saved_interval: its interval, paired over documents.
         embedding_parameters: `n_embd` × `vocab_size`.
         relative_tokens, relative_interval: tokens over those of the recommended size, paired.
@@ -102,6 +105,10 @@ class VocabularyAdvice:
         documents, bytes: how much was held out.
         recommended: the size that the rule picks.
         rule: the rule, in words.
+        reason: why the recommended size is named: the rule, or that no size meets it.
+        notes: what has to be known beside it: whether the corpus ran out of pairs to merge, the choice lies
+            at an end of the curve or within the noise.
+        minimum_saving: the share of tokens that the rule asks for.
         largest_vocab_size: tokens that the training reached; fewer than asked for where no pair was left.
         is_flat: whether the curve got flat; if not, the largest size is recommended for want of a larger one.
         curve: sizes of the vocabulary trained here, ascending.
@@ -118,6 +125,9 @@ class VocabularyAdvice:
     bytes: int
     recommended: int
     rule: str
+    reason: str
+    notes: tuple[str, ...]
+    minimum_saving: float
     largest_vocab_size: int
     is_flat: bool
     curve: tuple[SizePoint, ...]
@@ -195,13 +205,15 @@ def advise_vocab_size(
 ) -> VocabularyAdvice:
     """Train once at the largest size, measure every smaller one on documents held out, and pick a size.
 
-    The rule: the smallest size whose next doubling saves less than `minimum_saving` of the tokens.
+    The rule: the smallest size whose next doubling saves less than `minimum_saving` of the tokens. Where no
+    size meets it, the largest one is named, and `reason` says so.
 
     Args:
         documents: what is trained on; any repeatable corpus (it is read once more where nothing is held out).
         held_out: other documents to measure on; without them, about a tenth of `documents`, chosen by the
             hash of their text, is kept out of the training.
-        vocab_sizes: the sizes of the curve.
+        vocab_sizes: the sizes of the curve. Where the corpus has no pairs to merge for the larger ones, the
+            size that it has them for stands in their place.
         beside: tokenizers to compare with, by name.
         minimum_saving: share of tokens, above 0 and below 1.
         shape: the model whose embedding is counted beside the tokens.
@@ -211,6 +223,7 @@ def advise_vocab_size(
     Raises:
         EmptyCorpusError: there is no text to train on, or none held out.
         ConfigError: fewer than two sizes, or one too small for the alphabet.
+        EmptyCorpusError: the corpus has pairs to merge for none of the sizes.
         SourceError: `documents` can be read only once, and nothing else is held out.
 
     Example:
@@ -228,15 +241,15 @@ def advise_vocab_size(
     options: dict[str, Any] = {"text_column": text_column, "num_threads": num_threads, "on_bad": on_bad}
     largest = train_tokenizer(training, sizes[-1], show_progress=show_progress, **options)
     smallest = smallest_vocab_size(largest)
-    # Where the corpus has no more pairs to merge, larger sizes are the same tokenizer.
-    sizes = [size for size in sizes if size <= len(largest)]
-    if len(sizes) < 2:
-        sizes = sorted({*sizes, len(largest)})
-    if sizes[0] < smallest:
-        raise ConfigError(f"vocab_sizes holds {sizes[0]} (expected at least {smallest}, without any merge)")
+    # Where the corpus has no more pairs to merge, larger sizes are the same tokenizer: one stands for all.
+    asked, sizes = sizes, sorted({min(size, len(largest)) for size in sizes})
+    if asked[0] < smallest:
+        raise ConfigError(f"vocab_sizes holds {asked[0]} (expected at least {smallest}, without any merge)")
     if len(sizes) < 2:
         raise EmptyCorpusError(
-            f"the corpus has no pair to merge: training gave {len(largest)} tokens (expected a larger corpus)"
+            f"the corpus ran out of pairs to merge at {len(largest)} tokens, {smallest} of them without any "
+            f"merge, and the smallest size is {asked[0]} (expected a larger corpus, or two sizes of which "
+            f"the smaller one is below {len(largest)})"
         )
     tokenizers = {_curve_name(size): cut_vocabulary(largest, size) for size in sizes}
     tokenizers |= {_beside_name(name): tokenizer for name, tokenizer in (beside or {}).items()}
@@ -247,8 +260,14 @@ def advise_vocab_size(
     if not totals.bytes.sum():
         raise EmptyCorpusError("the documents held out hold no text (expected some, to measure on)")
     savings = [_saving(totals, small, large) for small, large in itertools.pairwise(sizes)]
-    flat = [size for size, (saved, _) in zip(sizes, savings, strict=False) if saved < minimum_saving]
-    recommended = flat[0] if flat else sizes[-1]
+    measured_curve = MeasuredCurve(
+        sizes=sizes,
+        savings=savings,
+        minimum_saving=minimum_saving,
+        smallest_possible=smallest,
+        asked=asked,
+    )
+    recommended = measured_curve.recommended
 
     def point(key: str, name: str, vocab_size: int, place: int | None = None) -> SizePoint:
         bytes_per_token, interval = totals.bytes_per_token(key)
@@ -273,9 +292,12 @@ def advise_vocab_size(
         documents=totals.documents,
         bytes=int(totals.bytes.sum()),
         recommended=recommended,
-        rule=f"the smallest size whose next doubling saves under {minimum_saving * 100:.3g}% of the tokens",
+        rule=advice_reasons.rule_in_words(measured_curve),
+        reason=advice_reasons.reason(measured_curve),
+        notes=advice_reasons.notes(measured_curve),
+        minimum_saving=minimum_saving,
         largest_vocab_size=len(largest),
-        is_flat=bool(flat),
+        is_flat=measured_curve.place is not None,
         curve=tuple(point(_curve_name(size), "", size, place) for place, size in enumerate(sizes)),
         beside=tuple(
             point(_beside_name(name), name, len(tokenizer)) for name, tokenizer in (beside or {}).items()

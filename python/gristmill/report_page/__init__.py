@@ -17,6 +17,7 @@ from gristmill.report_page.build import (
 from gristmill.report_page.page import (
     Excerpt as Excerpt,
     PageContent as PageContent,
+    check_page_path as check_page_path,
     render_page as render_page,
     write_page as write_page,
 )

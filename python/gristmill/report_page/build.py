@@ -13,6 +13,7 @@ from gristmill.inspection import inspect_text
 from gristmill.report import TokenizerReport
 from gristmill.report_page.page import Excerpt, PageContent, write_page
 from gristmill.report_page.plots import document_name
+from gristmill.text_table import count_of
 from gristmill.token_batch import as_str, good_texts
 from gristmill.tokenizer import Tokenizer
 from gristmill.vocabulary_advice import HoldOut, SizePoint, VocabularyAdvice
@@ -160,7 +161,7 @@ def _curves(
 def _curves_of_advice(advice: VocabularyAdvice) -> tuple[list[VocabularyCurve], str]:
     named = {"trained here": advice.curve} | {point.name: (point,) for point in advice.beside}
     curves = [VocabularyCurve(name=name, points=tuple(map(_point, points))) for name, points in named.items()]
-    measured = f"{advice.documents:,} documents, {advice.bytes:,} bytes: {advice.held_out_rule}"
+    measured = f"{count_of(advice.documents, 'document')}, {advice.bytes:,} bytes: {advice.held_out_rule}"
     trained = f"One training gave {advice.largest_vocab_size:,} tokens"
     return curves, f"Measured on {measured}. {trained}; the smaller vocabularies are its first merges."
 

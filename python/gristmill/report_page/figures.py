@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from gristmill.advice_table import loss, shown_interval
+from gristmill.advice_table import loss, saving_rule, shown_interval
 from gristmill.comparison import TokenizerComparison
-from gristmill.comparison_table import shown_change
+from gristmill.comparison_table import shown_change, size_rows
 from gristmill.report import NOT_APPLICABLE, SECTIONS
 from gristmill.report_page.markup import Child, element
+from gristmill.report_page.tables import Column, Row, table
 from gristmill.vocabulary_advice import SizePoint, VocabularyAdvice
-
-# With more columns than these, a phone shows the table as it is, to be moved sideways.
-_MOST_STACKED = 3
 
 
 def caveats(texts: Sequence[str]) -> Element:
@@ -29,99 +27,77 @@ def answer(advice: VocabularyAdvice) -> Element:
         losses.append(
             element("li", None, element("strong", None, other.name), f": {loss(other, advice.point)}")
         )
-    flat = (
-        []
-        if advice.is_flat
-        else [
-            element(
-                "p",
-                None,
-                "The curve still falls at the largest size: a larger one may be worth its parameters "
-                "(ask for larger sizes).",
-            )
-        ]
-    )
+    said = " ".join(advice.notes)
     return element(
         "div",
         "answer",
         element("div", None, "Recommended vocabulary"),
         element("div", "size", f"{advice.recommended:,} tokens"),
-        element("p", "rule", f"Rule of thumb: {advice.rule}."),
-        *flat,
+        element("p", "rule", f"Rule of thumb: {advice.reason}."),
+        *([element("p", None, said)] if said else []),
         *([losses] if advice.beside else []),
     )
 
 
 def size_table(advice: VocabularyAdvice) -> Element:
     """Return the curve in numbers, with the parameters of the embedding."""
-    shape = advice.shape
-    header = [
-        ("Vocabulary", "tokens"),
-        ("Tokens", "of the held-out text, EOS apart"),
-        ("Compression", "UTF-8 bytes per token"),
-        ("Next doubling saves", "share of tokens"),
-        ("Tokens, relative", "to the recommended size"),
-        ("Embedding", f"parameters: n_embd {shape.n_embd} × vocabulary"),
-        ("Of the model", "share of its parameters"),
+    columns = [
+        Column(title="Vocabulary", unit="tokens", width=111),
+        Column(title="Tokens", unit="of the held-out text, EOS apart", width=91),
+        Column(title="Bytes per token", unit="UTF-8", width=96),
+        Column(title="Next doubling saves", unit=saving_rule(advice), width=101),
+        Column(title="Tokens, relative", unit="to the recommended size", width=111),
+        Column(title="Embedding", unit=f"parameters: n_embd {advice.shape.n_embd} × vocabulary", width=108),
+        Column(title="Of the model", unit="share of its parameters", width=96),
     ]
-    head = element("tr", None)
-    for title, unit in header:
-        head.append(element("th", {"scope": "col"}, title, element("span", "rule", unit)))
-    body = element("tbody")
-    for point in (*advice.curve, *advice.beside):
-        body.append(_size_row(advice, point))
-    return scrolled("the curve in numbers", element("table", None, element("thead", None, head), body))
+    rows = [_size_row(advice, point) for point in (*advice.curve, *advice.beside)]
+    return table("the curve in numbers", columns, rows)
 
 
-def _size_row(advice: VocabularyAdvice, point: SizePoint) -> Element:
+def _size_row(advice: VocabularyAdvice, point: SizePoint) -> Row:
     is_chosen = not point.name and point.vocab_size == advice.recommended
-    label = point.name or ("recommended" if is_chosen else "")
     parameters = point.embedding_parameters + advice.shape.other_parameters
-    return element(
-        "tr",
-        "chosen" if is_chosen else "",
-        element("th", {"scope": "row"}, f"{point.vocab_size:,}", element("span", "rule", label)),
-        element("td", None, f"{point.tokens:,}"),
-        _cell(point.bytes_per_token, ".3f", shown_interval(point.interval)),
-        _cell(point.saved_by_doubling, ".2%", shown_interval(point.saved_interval, as_share=True)),
-        _cell(point.relative_tokens, ".1%", shown_interval(point.relative_interval, as_share=True)),
-        element("td", None, f"{point.embedding_parameters:,}"),
-        element("td", None, f"{point.embedding_parameters / parameters:.1%}"),
+    return Row(
+        title=f"{point.vocab_size:,}",
+        rule=point.name or ("recommended" if is_chosen else ""),
+        is_chosen=is_chosen,
+        cells=[
+            [f"{point.tokens:,}"],
+            _cell(point.bytes_per_token, ".3f", shown_interval(point.interval)),
+            _cell(point.saved_by_doubling, ".2%", shown_interval(point.saved_interval, as_share=True)),
+            _cell(point.relative_tokens, ".1%", shown_interval(point.relative_interval, as_share=True)),
+            [f"{point.embedding_parameters:,}"],
+            [f"{point.embedding_parameters / parameters:.1%}"],
+        ],
     )
 
 
 def metric_table(comparison: TokenizerComparison) -> Element:
     """Return every metric in a row, a column for each tokenizer or corpus, rules under the names."""
-    head = element("tr", {"role": "row"}, heading("columnheader", "Metric and rule"))
-    for name in comparison.names:
-        head.append(heading("columnheader", name, {"class": "name"}))
-    body = element("tbody", {"role": "rowgroup"})
+    columns = [
+        Column(title="Metric and rule", width=260),
+        *(Column(title=name, width=150) for name in comparison.names),
+    ]
+    rows = [Row(title="sizes")]
+    for label, rule, cells in size_rows(comparison.reports):
+        rows.append(Row(title=label, rule=rule, cells=[[cell] for cell in cells]))
     section = None
     for name in comparison.metric_names:
         found = [next((m for m in report.metrics if m.name == name), None) for report in comparison.reports]
         metric = next(m for m in found if m is not None)
         if metric.section != section:
             section = metric.section
-            title = heading("columnheader", SECTIONS[section], {"colspan": str(1 + len(found))})
-            body.append(element("tr", {"class": "section", "role": "row"}, title))
+            rows.append(Row(title=SECTIONS[section]))
+        rule, own_rules = comparison.rule(name)
         source = f" ({metric.source})" if metric.source else ""
-        label = heading("rowheader", metric.label)
-        label.append(element("span", "rule", f"{metric.rule}{source}"))
-        row = element("tr", {"role": "row"}, label)
+        row_cells: list[list[Child]] = []
         for column, own in enumerate(found):
             parts: list[Child] = [] if own is None else [own.shown, *_changes(comparison, name, column)]
-            row.append(element("td", {"role": "cell"}, *parts))
-        body.append(row)
-    # Stacked on a phone, which takes the roles of a table away: they are said again.
-    kind = "wide stacked" if len(comparison.names) <= _MOST_STACKED else "wide"
-    thead = element("thead", {"role": "rowgroup"}, head)
-    return scrolled("metrics", element("table", {"class": kind, "role": "table"}, thead, body))
-
-
-def heading(role: str, text: str, attributes: dict[str, str] | None = None) -> Element:
-    """Return a heading of a table that is stacked on a phone."""
-    scope = "row" if role == "rowheader" else "col"
-    return element("th", {"role": role, "scope": scope} | (attributes or {}), text)
+            if column in own_rules:
+                parts.append(element("span", "small", own_rules[column]))
+            row_cells.append(parts)
+        rows.append(Row(title=metric.label, rule=f"{rule}{source}", cells=row_cells))
+    return table("metrics", columns, rows)
 
 
 def _changes(comparison: TokenizerComparison, name: str, column: int) -> list[Element]:
@@ -130,18 +106,9 @@ def _changes(comparison: TokenizerComparison, name: str, column: int) -> list[El
     return [element("span", "small", line) for line in lines if line]
 
 
-def scrolled(name: str, table: Element) -> Element:
-    """Return a table in a frame that scrolls sideways, by keyboard as well."""
-    return element("div", {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": name}, table)
-
-
-def _cell(value: float | None, form: str, small: str) -> Element:
-    return element(
-        "td",
-        None,
-        NOT_APPLICABLE if value is None and small else _shown(value, form),
-        element("span", "small", small),
-    )
+def _cell(value: float | None, form: str, small: str) -> list[Child]:
+    shown = NOT_APPLICABLE if value is None and small else _shown(value, form)
+    return [shown, element("span", "small", small)] if small else [shown]
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -9,11 +9,13 @@ some text escaped would run nothing and fetch nothing.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from gristmill import durable
@@ -22,7 +24,9 @@ from gristmill.inspection import TextInspection
 from gristmill.report_page import figures, plots
 from gristmill.report_page.markup import element, raw, to_html
 from gristmill.report_page.split_view import split_view
+from gristmill.report_page.tables import stacking_rules
 from gristmill.report_page.vocabulary import vocabulary_table
+from gristmill.text_table import count_of
 from gristmill.vocabulary_advice import VocabularyAdvice
 from gristmill.vocabulary_curve import VocabularyCurve
 
@@ -63,13 +67,26 @@ def write_page(path: str | os.PathLike[str], content: PageContent) -> None:
     Raises:
         OSError: it cannot be written, and nothing was changed.
     """
+    check_page_path(path)
     durable.write_text(path, render_page(content))
+
+
+def check_page_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that no page can be written to.
+
+    Raises:
+        IsADirectoryError: it is a folder. FileNotFoundError: there is no folder for it.
+    """
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder (expected the name of a file)", str(path))
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no folder for it (expected one that exists)", str(path))
 
 
 def render_page(content: PageContent) -> str:
     """Return the HTML of the page."""
     package = resources.files("gristmill.report_page")
-    style = (package / "page.css").read_text(encoding="utf-8")
+    style, stacked = ((package / name).read_text(encoding="utf-8") for name in ("page.css", "stacked.css"))
     script = (package / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -81,7 +98,7 @@ def render_page(content: PageContent) -> str:
         element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
         element("meta", {"name": "referrer", "content": "no-referrer"}),
         element("title", None, content.title),
-        raw("style", style),
+        raw("style", f"{style}{stacking_rules(stacked)}"),
     )
     sections = _sections(content)
     body = element(
@@ -98,7 +115,7 @@ def _header(content: PageContent, sections: Sequence[Element]) -> Element:
     reports = content.comparison.reports
     corpora = reports if content.comparison.axis == "corpora" else reports[:1]
     lines = [
-        f"{corpus.name}: {corpus.documents:,} documents, {corpus.bytes:,} bytes as UTF-8, "
+        f"{corpus.name}: {count_of(corpus.documents, 'document')}, {corpus.bytes:,} bytes as UTF-8, "
         f"{corpus.lines:,} lines" + (f", {corpus.num_skipped:,} rows skipped" if corpus.num_skipped else "")
         for corpus in (report.corpus for report in corpora)
     ]
@@ -141,7 +158,7 @@ def _sections(content: PageContent) -> list[Element]:
         _section(
             "figures",
             "Figures, each with its rule",
-            figures.caveats(comparison.caveats),
+            *_caveats_of_figures(content),
             element("p", "rule", _how(comparison)),
             figures.metric_table(comparison),
         ),
@@ -189,13 +206,20 @@ def _sections(content: PageContent) -> list[Element]:
     return sections
 
 
+def _caveats_of_figures(content: PageContent) -> list[Element]:
+    said = () if content.advice is None else content.advice.caveats
+    left = [caveat for caveat in content.comparison.caveats if caveat not in said]
+    return [figures.caveats(left)] if left else []
+
+
 def _split(content: PageContent) -> list[Element]:
     if not content.excerpts:
         return [element("p", "rule", "No text: the corpus could not be read a second time.")]
     note = (
         "Colours only tell where tokens end. Point at a token, touch it, or go there by tab and arrow keys: "
         "its id, its spelling in the vocabulary, its place in characters and UTF-8 bytes. White space is "
-        "marked: · blank, → tab, ⏎ line feed."
+        "marked: · blank, → tab, ⏎ line feed, ␍ carriage return, ⍽ no-break space. A character that several "
+        "tokens share stands in the first of them; the others show their bytes, as \\x97."
     )
     views = [split_view(excerpt.title, excerpt.note, excerpt.inspection) for excerpt in content.excerpts]
     return [element("p", "rule", note), *views]

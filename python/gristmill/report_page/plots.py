@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element
 from gristmill.documents import TEXT_SUFFIXES
 from gristmill.report import OutlyingDocument, TokenizerReport
 from gristmill.report_page.charts import Axis, Point, Series, line_chart
-from gristmill.report_page.figures import scrolled
 from gristmill.report_page.markup import element
+from gristmill.report_page.tables import Column, Row, table
 from gristmill.vocabulary_curve import CurvePoint, VocabularyCurve
 
 Named = Sequence[tuple[str, TokenizerReport]]
@@ -87,13 +87,15 @@ def outlying_documents(report: TokenizerReport) -> Element:
     if not unique:
         return element("p", None, f"No document has {found.outlier_min_bytes:,} bytes or more.")
     most = max([overall, *(document.bytes_per_token or 0.0 for document in unique)]) * 1.05
-    body = element("tbody")
-    for document in unique:
-        body.append(_document_row(document, overall, most))
-    head = element("tr", None)
-    for title in ("Document", "Bytes per token", "Of the corpus'", "", "Bytes", "Tokens"):
-        head.append(element("th", {"scope": "col"}, title))
-    return scrolled("outlying documents", element("table", None, element("thead", None, head), body))
+    columns = [
+        Column(title="Document", width=200),
+        Column(title="Bytes per token", width=90),
+        Column(title="Of the corpus'", width=90),
+        Column(title="", width=150),
+        Column(title="Bytes", width=85),
+        Column(title="Tokens", width=85),
+    ]
+    return table("outlying documents", columns, [_document_row(item, overall, most) for item in unique])
 
 
 def document_name(name: str) -> str:
@@ -107,7 +109,7 @@ def document_name(name: str) -> str:
     return path if PurePath(path).suffix in TEXT_SUFFIXES else name
 
 
-def _document_row(document: OutlyingDocument, overall: float, most: float) -> Element:
+def _document_row(document: OutlyingDocument, overall: float, most: float) -> Row:
     value = document.bytes_per_token or 0.0
     bar = element(
         "span",
@@ -115,15 +117,15 @@ def _document_row(document: OutlyingDocument, overall: float, most: float) -> El
         element("i", {"style": f"width:{100 * value / most:.1f}%"}),
         element("b", {"style": f"left:{100 * overall / most:.1f}%"}),
     )
-    return element(
-        "tr",
-        None,
-        element("td", "text", document_name(document.name)),
-        element("td", None, f"{value:.3f}"),
-        element("td", None, f"{value / overall:.2f}×" if overall else ""),
-        element("td", None, bar),
-        element("td", None, f"{document.bytes:,}"),
-        element("td", None, f"{document.tokens:,}"),
+    return Row(
+        title=document_name(document.name),
+        cells=[
+            [f"{value:.3f}"],
+            [f"{value / overall:.2f}×" if overall else ""],
+            [bar],
+            [f"{document.bytes:,}"],
+            [f"{document.tokens:,}"],
+        ],
     )
 
 

@@ -35,7 +35,7 @@ def _panel(text: str, split: TokenizerSplit) -> Element:
             shown.append(element("span", None, text[place:start]))
         first = max(start, place)
         # A character that several tokens share stands in the first of them; the others show their bytes.
-        own = text[first:end] if first < end else token.text
+        shown_text = _visible(text[first:end]) if first < end else [element("span", "byte", token.text)]
         place = max(place, end)
         lines = [
             f"token {number}: '{token.text}'",
@@ -48,7 +48,7 @@ def _panel(text: str, split: TokenizerSplit) -> Element:
             element(
                 "span",
                 {"class": f"t t{number % _NUM_COLOURS}", "data-tip": "\n".join(lines), "tabindex": "-1"},
-                *_visible(own),
+                *shown_text,
             )
         )
     if place < len(text):
@@ -66,7 +66,8 @@ def _visible(text: str) -> Sequence[Element | str]:
     for character in text:
         mark = _MARKS.get(character)
         if mark is None:
-            parts.append(character if character.isprintable() else readable(character.encode()))
+            is_shown = character.isprintable()
+            parts.append(character if is_shown else element("span", "byte", readable(character.encode())))
         else:
             parts.append(element("span", "w", mark[0]))
             if mark[1:]:

@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element
 
+from gristmill.comparison_table import indentation_rows
 from gristmill.report import NOT_APPLICABLE, TokenEntry, TokenizerReport
-from gristmill.report_page.figures import heading, scrolled
 from gristmill.report_page.markup import Child, element
+from gristmill.report_page.tables import Column, Row, table
 
 _MOST_SHOWN = 10
 _LONGEST_SHOWN = 24
 
 Entries = tuple[TokenEntry, ...] | None
-Row = tuple[str, str, Callable[[TokenizerReport], Sequence[Child]]]
+Listing = tuple[str, str, Callable[[TokenizerReport], Sequence[Child]]]
 
 
 def vocabulary_table(names: Sequence[str], reports: Sequence[TokenizerReport]) -> Element:
     """Return the notable tokens, a column for each report."""
     first = reports[0]
     python = f"of Python {first.code.python}"
-    rows: list[Row] = [
+    listings: list[Listing] = [
         ("longest tokens", "of the most UTF-8 bytes", lambda r: _tokens(r.vocabulary.longest)),
         ("most frequent", "in the corpus", lambda r: _tokens(r.vocabulary.most_frequent)),
         ("learned first", "by the order of the merges", lambda r: _tokens(r.vocabulary.first_learned)),
         ("learned last", "by the order of the merges", lambda r: _tokens(r.vocabulary.last_learned)),
         (
             "never used",
-            "tokens that did not occur in the corpus; examples by id",
+            "tokens that did not occur in the corpus; of text first, by id",
             lambda r: _counted(r.vocabulary.never_used, r.vocabulary.never_used_tokens),
         ),
         (
@@ -51,19 +52,17 @@ def vocabulary_table(names: Sequence[str], reports: Sequence[TokenizerReport]) -
             lambda r: _words(r.code.builtins_single_after_blank, len(r.code.builtins)),
         ),
     ]
-    head = element("tr", {"role": "row"}, heading("columnheader", "Tokens"))
-    for name in names:
-        head.append(heading("columnheader", name, {"class": "name"}))
-    body = element("tbody", {"role": "rowgroup"})
-    for label, rule, cell in rows:
-        title = heading("rowheader", label)
-        title.append(element("span", "rule", rule))
-        row = element("tr", {"role": "row"}, title)
-        for report in reports:
-            row.append(element("td", {"role": "cell", "class": "text"}, *cell(report)))
-        body.append(row)
-    thead = element("thead", {"role": "rowgroup"}, head)
-    return scrolled("vocabulary", element("table", {"class": "wide stacked", "role": "table"}, thead, body))
+    columns = [
+        Column(title="Tokens", width=240),
+        *(Column(title=name, width=200, is_text=True) for name in names),
+    ]
+    rows = [
+        Row(title=label, rule=rule, cells=[cell(report) for report in reports])
+        for label, rule, cell in listings
+    ]
+    for label, rule, cells in indentation_rows(reports):
+        rows.append(Row(title=label, rule=rule, cells=[[cell] for cell in cells]))
+    return table("vocabulary", columns, rows)
 
 
 def _counted(count: int, entries: Entries) -> Sequence[Child]:

@@ -1,8 +1,9 @@
 """`python -m gristmill.train`: what `torchrun -m gristmill.train` starts in each rank.
 
 Exit codes: 0 finished; 75 stopped by SIGTERM or SIGINT, with a checkpoint; 2 refused (a configuration, a
-folder, a tokenizer or a corpus that does not fit); 1 failed, at a row that is no text, too; 130 interrupted
-at once. torchrun itself exits with 1 whenever a rank's code is not 0, and lists the ranks' codes.
+folder, checkpoints, a tokenizer or a corpus that cannot be used, be it at a later row, or an extra that is
+missing); 1 failed; 130 interrupted at once. torchrun itself exits with
+1 whenever a rank's code is not 0, and lists the ranks' codes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from collections.abc import Sequence
 
 from gristmill.errors import (
     BadDocumentError,
-    ConfigError,
-    EmptyCorpusError,
+    CheckpointWriteError,
+    DivergedError,
     GristmillError,
-    MissingColumnError,
-    ResumeError,
-    TokenizerError,
+    RankError,
     require_extra,
 )
 from gristmill.train.arguments import parse_arguments
@@ -27,8 +26,8 @@ from gristmill.train.signals import StopFlag
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
-# What is wrong with what the run was told, and not with the run.
-_REFUSED = (ConfigError, ResumeError, TokenizerError, MissingColumnError, EmptyCorpusError)
+# What is wrong with the run itself; every other error of gristmill is about what the run was given.
+_FAILED = (CheckpointWriteError, DivergedError, RankError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,10 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config, resume = parse_arguments(arguments)
     except SystemExit as leaving:  # --help and --print_config have printed what was asked for
         return leaving.code if isinstance(leaving.code, int) else 0
-    except ConfigError as error:  # the same on every rank: one tells
+    except GristmillError as error:  # the same on every rank: one tells
         return _tell(error, EXIT_REFUSED) if rank == 0 else EXIT_REFUSED
-    except GristmillError as error:
-        return _tell(error, EXIT_FAILED)
     # from here on a signal is answered with a checkpoint, be it one of step 0
     stop = StopFlag().install()
     try:
@@ -55,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             raise require_extra(error.name or "torch", "train", "a training run") from error
         return run_training(config, resume=resume, stop=stop)
-    except _REFUSED as error:
+    except _FAILED as error:
+        return _tell(error, EXIT_FAILED)
+    except GristmillError as error:
         return _tell(error, EXIT_REFUSED)
-    except (GristmillError, OSError) as error:
+    except OSError as error:
         return _tell(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -62,8 +62,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> tuple[RunConfig, 
     parser = jsonargparse.ArgumentParser(
         prog="gristmill train",
         description="Train a GPT-2. In N processes: torchrun --nproc-per-node N -m gristmill.train ...",
-        epilog="Exit codes: 0 finished, 75 stopped by a signal with a checkpoint, 2 refused before the first "
-        "step, 1 failed. torchrun itself exits with 1 whenever a rank's code is not 0.",
+        epilog="Exit codes: 0 finished, 75 stopped by a signal with a checkpoint, 2 refused (what was "
+        "given cannot be used), 1 failed. torchrun itself exits with 1 whenever a rank's code is not 0.",
         exit_on_error=False,
         allow_abbrev=False,  # a misspelt key must not pass for the beginning of another one
     )

@@ -44,6 +44,7 @@ from gristmill.train.evaluate import Evaluation, evaluate_model, sample_completi
 from gristmill.train.log import LOG_FILE, RunLog, cut_log
 from gristmill.train.loop import Outcome, Trainer
 from gristmill.train.model import build_model, check_tokenizer, export_model, model_size
+from gristmill.train.run_lock import RunLock
 from gristmill.train.saving import Progress, load_run
 from gristmill.train.signals import EXIT_STOPPED, StopFlag
 from gristmill.train.step import Stepper
@@ -106,6 +107,7 @@ class _Run:
         self.folder = Path(config.training.output_dir)
         self.log: RunLog | None = None
         self._prefetched: Prefetched | None = None
+        self._lock: RunLock | None = None
         with ranks.together("reading the tokenizer"):
             self.tokenizer = Tokenizer.from_pretrained(config.data.tokenizer)
             check_tokenizer(self.tokenizer)
@@ -202,11 +204,13 @@ class _Run:
             self.log.say(f"model: {self.folder / MODEL}")
 
     def close(self) -> None:
-        """Let go of the reader thread and the log."""
+        """Let go of the reader thread, the log and the folder."""
         if self._prefetched is not None:
             self._prefetched.close()
         if self.log is not None:
             self.log.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def _find_checkpoint(self, resume: bool) -> tuple[Path | None, list[tuple[str, str]]]:
         """Let rank 0 choose, so that all ranks go on from the same one; damaged ones are renamed."""
@@ -218,6 +222,8 @@ class _Run:
                 raise ConfigError(
                     f"training.output_dir is {str(self.folder)!r}, a file (expected a folder, or a new name)"
                 )
+            if self.ranks.is_first:
+                self._lock = RunLock(self.folder)
             if self.ranks.is_first and not resume and has_checkpoints(root):
                 raise ConfigError(
                     f"training.output_dir is {str(self.folder)!r}, which holds checkpoints of a run "

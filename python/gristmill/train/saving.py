@@ -11,7 +11,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from gristmill.errors import CheckpointError
+from gristmill.errors import CheckpointError, CheckpointWriteError
 from gristmill.train import rng
 from gristmill.train.checkpoint import (
     Checkpoint,
@@ -109,7 +109,7 @@ def save_run(
         keep_last: checkpoints that are kept.
 
     Raises:
-        CheckpointError: it could not be written; every rank raises, older checkpoints are as they were.
+        CheckpointWriteError: it could not be written; every rank raises, older checkpoints are as they were.
     """
     states = ranks.gather_bytes(rng.capture(ranks.device))
     failure: Exception | None = None
@@ -118,7 +118,9 @@ def save_run(
             write_checkpoint(root, _collect(stepper, progress, ranks, identity, states))
             prune_checkpoints(root, keep_last)
         except OSError as error:
-            failure = CheckpointError(f"the checkpoint of step {progress.step} could not be written: {error}")
+            failure = CheckpointWriteError(
+                f"the checkpoint of step {progress.step} could not be written: {error}"
+            )
             failure.__cause__ = error
     ranks.raise_together(failure, f"saving step {progress.step}")
 
