@@ -1,9 +1,11 @@
 """What published pipelines cost beside GPT-2's: `python benches/pipelines.py`, under two minutes.
 
 One text to train on and one to measure (a third of the standard library, and the rest), one vocabulary size;
-the same files with what Llama 3, Qwen 2 and others have around them. Ids are compared with
-`tokenizers` first. Then interleaved rounds on one thread, each with a new tokenizer whose tables are empty:
-medians of CPU time, and the ratio to GPT-2's pattern without anything around it.
+the same files with what Llama 3, Qwen 2 and others have around them. Without a pattern it matters how the
+merges came about, so there are three kinds: GPT-2's own, trained here with its pattern, and trained here
+without one. Ids are compared with `tokenizers` first. Then interleaved rounds on one thread, each with a new
+tokenizer whose tables are empty: medians of CPU time, and the ratio to GPT-2's pattern with nothing around
+it, of GPT-2's own merges where the row has those, else of merges trained here.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from typing import Any
 import tokenizers
 
 from gristmill import Tokenizer, train_tokenizer
+from vocabularies import vocabulary_file
 
 VOCAB_SIZE = 16_384
 ROUNDS = 5
+BASE, OWN_BASE = "gpt2", "GPT-2's own merges"
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
@@ -41,6 +45,14 @@ def added(*contents: str) -> list[dict[str, Any]]:
     return [{"id": 0, "content": text, "special": False} | dict.fromkeys(FLAGS, False) for text in contents]
 
 
+def trained_without_a_pattern(texts: list[str], pre_tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """Train on lines with their ends, each one piece: tokens reach over the ends of words."""
+    content = train_tokenizer(texts[:1], 257, show_progress=False).parsed_json()
+    like = Tokenizer.from_str(json.dumps(content | {"pre_tokenizer": pre_tokenizer}))
+    lines = [line for text in texts for line in text.splitlines(keepends=True)]
+    return train_tokenizer(lines, VOCAB_SIZE, like=like, show_progress=False).parsed_json()
+
+
 def pipelines(texts: list[str]) -> dict[str, str]:
     """Return tokenizer.json files by name."""
     trained = {
@@ -54,20 +66,25 @@ def pipelines(texts: list[str]) -> dict[str, str]:
 
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     tool_tokens = added("<tool_call>", "</tool_call>", "<think>", "</think>", "<|fim_prefix|>")
+    uncut = byte_level | {"use_regex": False}
+    own = json.loads(vocabulary_file("gpt2", "python").read_text(encoding="utf-8"))
     nfc = {"type": "NFC"}
     return {
-        "gpt2": changed(gpt2),
+        BASE: changed(gpt2),
         "gpt2, NFC": changed(gpt2, normalizer=nfc),
         "gpt2, added tokens": changed(gpt2, added_tokens=gpt2["added_tokens"] + tool_tokens),
         "gpt2, ignore_merges": changed(gpt2, {"ignore_merges": True}),
         "gpt2, add_prefix_space": changed(gpt2, pre_tokenizer=byte_level | {"add_prefix_space": True}),
-        "gpt2's vocabulary, no pattern": changed(gpt2, pre_tokenizer=byte_level | {"use_regex": False}),
+        "no pattern, merges trained with gpt2's": changed(gpt2, pre_tokenizer=uncut),
+        "no pattern, merges trained without": json.dumps(trained_without_a_pattern(texts, uncut)),
         "cl100k, ignore_merges (Llama 3)": changed(trained["cl100k"], {"ignore_merges": True}),
         "qwen2, NFC, added tokens (Qwen 2)": changed(
             trained["qwen2"],
             normalizer=nfc,
             added_tokens=trained["qwen2"]["added_tokens"] + tool_tokens,
         ),
+        OWN_BASE: json.dumps(own),
+        f"{OWN_BASE}, no pattern": changed(own, pre_tokenizer=uncut),
     }
 
 
@@ -100,11 +117,11 @@ def main() -> None:
             tokenizer.encode_batch(measured, num_threads=1)
             seconds[name].append(time.process_time() - started)
     num_bytes = sum(len(text.encode()) for text in measured)
-    base = statistics.median(seconds["gpt2"])
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{num_bytes / 1e6:.1f} MB, 1 thread, medians of {ROUNDS} interleaved rounds, CPU time")
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        print(f"{name:36} {num_bytes / median / 1e6:7.0f} MB/s   {median / base:5.2f} of GPT-2's time")
+    for name, median in medians.items():
+        base = medians[OWN_BASE if name.startswith(OWN_BASE) else BASE]
+        print(f"{name:40} {num_bytes / median / 1e6:7.0f} MB/s   {median / base:5.2f} of GPT-2's time")
 
 
 if __name__ == "__main__":
