@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
@@ -127,3 +129,20 @@ def test_objects_say_what_they_are(tiny_tokenizer: Tokenizer) -> None:
         "ConstantLengthDataset(documents (list), seq_length=8, num_lanes=16, shuffle=True, infinite=False, "
         "rank 0 of 1)"
     )
+
+
+def test_ids_beyond_any_integer_type_are_named(tiny_tokenizer: Tokenizer) -> None:
+    for use in (tiny_tokenizer.decode, tiny_tokenizer.decode_bytes, Packer(tiny_tokenizer, 8).push_ids):
+        with pytest.raises(TokenizerError, match=rf"id {2**70} at position 1 is not in the vocabulary"):
+            use([0, 2**70])
+
+
+@pytest.mark.parametrize("path", [None, 5, b"tokenizer.json"])
+def test_what_is_no_path_is_named(path: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"path is {path!r} (expected the path of")):
+        Tokenizer.from_file(path)
+
+
+def test_a_path_with_a_nul_is_a_tokenizer_error() -> None:
+    with pytest.raises(TokenizerError, match=r"'a\\x00b': cannot be read: embedded null byte"):
+        Tokenizer.from_file("a\0b")

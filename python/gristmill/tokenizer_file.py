@@ -42,16 +42,23 @@ SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 
 
 def read_text(path: str | os.PathLike[str], expected: str) -> str:
-    """Return the UTF-8 text of a file; whatever prevents it is a TokenizerError that names the file."""
+    """Return the UTF-8 text of a file; whatever prevents it is a TokenizerError that names the file.
+
+    What is no path at all is a TypeError.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is {path!r:.100} (expected the path of {expected})")
     try:
         return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{path}: invalid UTF-8 at byte {error.start} (expected {expected}, which is UTF-8 text)"
         ) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter: a NUL in the path
         raise TokenizerError(
-            f"{path}: cannot be read: {error.strerror or error} (expected {expected})"
+            f"{str(path)!r}: cannot be read: {error} (expected {expected})"
+            if isinstance(error, ValueError)
+            else f"{path}: cannot be read: {error.strerror or error} (expected {expected})"
         ) from error
 
 

@@ -238,6 +238,10 @@ class Vocabulary:
             array = np.asarray(ids, dtype=object)
         if array.ndim == 1 and array.size == 0:
             return np.empty(0, dtype=self.id_dtype)
+        if array.ndim == 1 and array.dtype.kind == "O":  # integers that fit no type of numpy
+            for place, value in enumerate(array.tolist()):
+                if type(value) is int and not 0 <= value <= self._max_token_id:
+                    raise TokenizerError(self._unknown_id(value, place))
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise TokenizerError(
                 f"ids have the shape {array.shape} and the type {array.dtype} "
@@ -248,11 +252,14 @@ class Vocabulary:
             unknown = ~np.isin(array, list(self._token_of_id))
         if unknown.any():
             place = int(np.argmax(unknown))
-            raise TokenizerError(
-                f"id {array[place]} at position {place} is not in the vocabulary "
-                f"(expected one of its {len(self)} ids, the largest is {self._max_token_id})"
-            )
+            raise TokenizerError(self._unknown_id(int(array[place]), place))
         return array.astype(self.id_dtype)
+
+    def _unknown_id(self, value: int, place: int) -> str:
+        return (
+            f"id {value} at position {place} is not in the vocabulary "
+            f"(expected one of its {len(self)} ids, the largest is {self._max_token_id})"
+        )
 
     @cached_property
     def _byte_lengths(self) -> NDArray[np.int32] | None:
