@@ -56,8 +56,8 @@ class ConstantLengthDataset(_Base):
 
     It tokenizes in Rust threads and needs no workers; inside a DataLoader worker it refuses by name. It
     pickles by its arguments and a state loaded but not yet used, not by the place of a pass.
-    The fingerprint that `datasets` makes of it is the same in every process; Python's own `hash` tells objects
-    apart, not what they hold.
+    The fingerprint that `datasets` makes of it is the same in every process; Python's own `hash` tells
+    objects apart, not what they hold.
 
     Args:
         documents: a list or any other `Sequence`, a `datasets` data set (streaming or not), Arrow arrays or

@@ -111,8 +111,8 @@ class Packer:
 
     It holds the ids that were pushed and not taken, and the batch at hand; so memory stays bounded as long as
     the blocks are taken between pushes. It pickles with its remainder; a copy goes on by itself.
-    The pickled bytes are the same in every process, and so is the fingerprint that `datasets` makes of it; Python's
-    own `hash` tells objects apart, not what they hold.
+    The pickled bytes are the same in every process, and so is the fingerprint that `datasets` makes of it;
+    Python's own `hash` tells objects apart, not what they hold.
 
     The blocks are a function of the documents' order and the options alone, not of how documents were batched
     or when blocks were taken. Best-fit packing gives the blocks of a window when the window is full, and full
