@@ -111,6 +111,12 @@ class DocumentFiles:
         return MissingColumnError(f"{place}: no column {self.text_column!r} (found {found})")
 
 
+def read_rows(files: Sequence[str], text_column: str) -> Iterator[dict[str, object]]:
+    """Yield rows of files as mappings with one column: `datasets` makes a stream of them, a shard a file."""
+    for document in DocumentFiles(files, text_column):
+        yield {text_column: document}
+
+
 def read_python_source(path: Path) -> str | None:
     """Decode a Python file as it declares (PEP 263), line ends as `\\n`; None where that fails.
 

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gristmill.errors import FileFormatError, MissingColumnError, ResumeError, SourceError
+from gristmill.errors import FileFormatError, GristmillError, MissingColumnError, ResumeError, SourceError
 from gristmill.json_lines import find_bad_line, other_columns
 from gristmill.sources import (
     DocumentSource,
@@ -205,6 +205,8 @@ class _StreamReader(SourceReader):
         self._batch, self._used = [], 0
         try:
             batch = next(self._batches, None)
+        except GristmillError:  # of a reader of ours, which names file and row
+            raise
         except Exception as error:
             self._source.explain_failure(error, self._state)
             explain(error, f"{self._source.name}, rows from {self._row} on")

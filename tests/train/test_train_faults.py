@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.train.launching import REPOSITORY, Zygote
-from tests.train.projects import Project, Unbroken, records, result, trace
+from tests.train.projects import Project, Unbroken, ledger_of, records, result, trace
 
 from gristmill import train_tokenizer
 from gristmill.train.checkpoint import find_checkpoint, read_checkpoint
@@ -182,6 +182,33 @@ def test_a_bad_row_is_named_by_every_rank(zygote: Zygote, project: Project, tmp_
     ledger = json.loads((tmp_path / "skip" / "result.json").read_text())["ledger"]
     assert ledger["documents_skipped"] == {"null": 1}
     assert ledger["documents_read"] == len(rows) == ledger["documents_packed"] + 1
+
+
+def test_rows_of_jsonl_that_have_no_utf8_are_skipped_and_the_run_resumes(
+    zygote: Zygote, project: Project, tmp_path: Path
+) -> None:
+    """The reader of `datasets` gives no row of such files; ours does, and goes on from the same places."""
+    rows = [json.dumps({"text": text}).encode() for text in project.documents]
+    rows[3] = b'{"text": "a lone \\ud800 surrogate"}'
+    rows[20] = b'{"text": "not UTF-8: \xff"}'
+    parts = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    parts[0].write_bytes(b"\n".join(rows[:15]) + b"\n")
+    parts[1].write_bytes(b"\n".join(rows[15:]) + b"\n")
+    flags = [f"--data.train.data_files={tmp_path}/[ab].jsonl", "--data.on_bad=skip"]
+
+    def arguments(name: str, *more: str) -> list[str]:
+        return project.arguments(tmp_path / name, *flags, *more)
+
+    zygote.run("run_main", 2, arguments=arguments("epoch", "--training.num_epochs=1")).check(0)
+    ledger = ledger_of(tmp_path / "epoch")
+    assert ledger["documents_skipped"] == {"lone surrogate": 1, "invalid UTF-8": 1}
+    assert ledger["documents_read"] == len(rows) == ledger["documents_packed"] + 2
+
+    zygote.run("run_main", 2, arguments=arguments("whole")).check(0)
+    kill = {"rank": 1, "step": 13}
+    zygote.run("run_main", 2, arguments=arguments("killed"), kill=kill).check(1, -9)
+    zygote.run("run_main", 2, arguments=arguments("killed", "--resume")).check(0)
+    assert trace(tmp_path / "killed") == trace(tmp_path / "whole")
 
 
 def test_an_empty_corpus_is_an_error(zygote: Zygote, project: Project, tmp_path: Path) -> None:

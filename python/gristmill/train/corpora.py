@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from gristmill.documents import DocumentFiles, read_rows
 from gristmill.errors import ConfigError, EmptyCorpusError
 from gristmill.train.config import CorpusConfig, RunConfig
 from gristmill.train.distributed import Ranks, cores_per_rank
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from gristmill.tokenizer import Tokenizer
 
 
-def open_corpus(key: str, corpus: CorpusConfig, streaming: bool) -> Any:
+def open_corpus(
+    key: str, corpus: CorpusConfig, streaming: bool, *, text_column: str = "text", on_bad: str = "error"
+) -> Any:
     """Open a corpus with `datasets.load_dataset`.
+
+    Its reader of JSON gives no row of a part of a file with a lone surrogate or invalid UTF-8. So where such
+    rows are to be skipped, a stream of JSONL files on this machine is read by our own.
 
     Args:
         key: where the configuration names it, for the error.
         corpus: the arguments.
         streaming: a stream, or a copy in the cache of `datasets`.
+        text_column: the column that holds the text.
+        on_bad: what becomes of rows that are no text, "error" or "skip".
 
     Raises:
         ConfigError: it cannot be opened, for the reason that `datasets` gives.
@@ -34,6 +42,10 @@ def open_corpus(key: str, corpus: CorpusConfig, streaming: bool) -> Any:
     """
     import datasets
 
+    files = _local_jsonl(corpus) if streaming and on_bad == "skip" else []
+    if files:
+        arguments = {"files": files, "text_column": text_column}
+        return datasets.IterableDataset.from_generator(read_rows, gen_kwargs=arguments)
     try:
         return datasets.load_dataset(
             corpus.path,
@@ -52,6 +64,20 @@ def open_corpus(key: str, corpus: CorpusConfig, streaming: bool) -> Any:
             f"{key} cannot be opened: {type(error).__name__}: {reason} "
             f"(expected arguments of datasets.load_dataset; given: {corpus})"
         ) from error
+
+
+def _local_jsonl(corpus: CorpusConfig) -> list[str]:
+    """The files of a corpus, where all of them are JSONL on this machine; else none."""
+    given = corpus.data_files
+    if isinstance(given, dict):
+        given = given.get(corpus.split)
+    if corpus.path != "json" or corpus.name is not None or not given:
+        return []
+    try:
+        paths = DocumentFiles([given] if isinstance(given, str) else given).paths
+    except EmptyCorpusError:  # `datasets` says what is wrong with them
+        return []
+    return [str(path) for path in paths] if all(path.suffix == ".jsonl" for path in paths) else []
 
 
 def train_dataset(

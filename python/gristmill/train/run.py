@@ -125,12 +125,14 @@ class _Run:
                 changes = refuse_other_run(checkpoint.state, config, self.tokenizer.fingerprint)
         stepper = self._build_stepper()
         with ranks.together("preparing the data and the state"):
-            train = train_dataset(
-                open_corpus("data.train", config.data.train, config.data.streaming),
-                self.tokenizer,
-                config,
-                ranks,
+            open_one = functools.partial(
+                open_corpus,
+                streaming=config.data.streaming,
+                text_column=config.data.text_column,
+                on_bad=config.data.on_bad,
             )
+            documents = open_one("data.train", config.data.train)
+            train = train_dataset(documents, self.tokenizer, config, ranks)
             grouped = DatasetBatches(
                 train,
                 config.training.global_batch_size // ranks.world_size,
@@ -151,7 +153,7 @@ class _Run:
                 )
             evaluate = None
             if config.data.validation is not None:
-                validation = open_corpus("data.validation", config.data.validation, config.data.streaming)
+                validation = open_one("data.validation", config.data.validation)
                 evaluate = functools.partial(self._evaluate, stepper, validation)
         with ranks.together("opening the run's folder"):
             if ranks.is_first:
