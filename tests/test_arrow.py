@@ -438,11 +438,15 @@ def test_columns_of_data_sets(tiny_tokenizer: Tokenizer) -> None:
     assert as_source(plain["text"]).in_arrow
 
 
-def test_columns_of_lists_are_taken_apart_as_before(tiny_tokenizer: Tokenizer) -> None:
+def test_a_list_in_a_column_is_one_bad_document(tiny_tokenizer: Tokenizer) -> None:
     datasets = pytest.importorskip("datasets")
     lists = datasets.Dataset.from_dict({"text": [["a", "b"], ["c"]]})
     assert not as_source(lists).in_arrow
-    assert pack(lists, tiny_tokenizer, 2).ledger.documents_packed == 3
+    with pytest.raises(BadDocumentError, match=r"row 0: a value of type list: \['a', 'b'\]"):
+        pack(lists, tiny_tokenizer, 2)
+    packer = Packer(tiny_tokenizer, 2, on_bad="skip")
+    packer.push(lists)
+    assert packer.ledger.documents_skipped == {"wrong type": 2}
 
 
 def test_pandas(tiny_tokenizer: Tokenizer) -> None:
