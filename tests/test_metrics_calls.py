@@ -213,6 +213,8 @@ def test_bad_documents(road: str, request: pytest.FixtureRequest) -> None:
     clean = dataclasses.replace(report, corpus=dataclasses.replace(report.corpus, num_skipped=0))
     assert clean == measure_tokenizer(tokenizer, ["a"] * 1500 + ["b"])
     assert estimate_chars_per_token(tokenizer, [None, "aa"], on_bad="skip") > 0
+    with pytest.raises(TypeError, match="reference is a int"):
+        measure_tokenizer(tokenizer, documents, reference=7)  # type: ignore[arg-type]
     with pytest.raises(BadDocumentError):
         estimate_chars_per_token(tokenizer, [None, "aa"])
 

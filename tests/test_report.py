@@ -60,5 +60,5 @@ def test_the_table_shows_every_figure_with_its_rule() -> None:
         assert metric.rule in shown
         assert metric.label in shown
         assert metric.shown in shown
-    for text in (*CAVEATS, "1.4000 to 1.6000", "unreachable (1)", "def if", "' wor'", "1 rows skipped"):
+    for text in (*CAVEATS, "1.4000 to 1.6000", "unreachable (1)", "def if", "' wor'", "1 row skipped"):
         assert text in shown

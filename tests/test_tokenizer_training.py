@@ -133,6 +133,8 @@ def test_options(tmp_path: Path) -> None:
     assert train(special_tokens=["<pad>", "<end>"]).eos_token == "<pad>"
     assert train(special_tokens=["<pad>", "</s>"]).eos_token == "</s>"
     assert train(special_tokens=[]).eos_token_id is None
+    with pytest.raises(TypeError, match="eos_token is 3 of type int"):
+        train(special_tokens=["<pad>", "</s>"], eos_token=3)
     few = train(vocab_size=100, initial_alphabet=[])
     assert len(few) == 100
     assert few.engine.name == "tokenizers"  # bytes that the corpus lacks cannot be encoded

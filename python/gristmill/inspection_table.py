@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gristmill.byte_alphabet import readable
-from gristmill.text_table import format_table
+from gristmill.text_table import count_of, format_table
 
 if TYPE_CHECKING:
     from gristmill.inspection import ByteEntry, Piece, TextInspection, TokenizerSplit
@@ -73,8 +73,8 @@ def _stages(split: TokenizerSplit) -> str:
         split.name,
         f"  engine         {split.engine}: {split.engine_reason}",
         f"  normalizer     {normalizer}",
-        f"  pre-tokenizer  {pre_tokenizer}, {_count(split.pieces, 'piece')}",
-        f"  model          {split.model}, {_count(split.tokens, 'token')}",
+        f"  pre-tokenizer  {pre_tokenizer}, {count_of(len(split.pieces), 'piece')}",
+        f"  model          {split.model}, {count_of(len(split.tokens), 'token')}",
         f"  spans          {split.span_rule}",
         *("    " + line for line in format_table(pieces, "<>><").splitlines()),
     ]
@@ -120,7 +120,3 @@ def _quoted(text: str) -> str:
 
 def _span(span: tuple[int, int]) -> str:
     return f"{span[0]}–{span[1]}"
-
-
-def _count(items: Sequence[object], noun: str) -> str:
-    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"

@@ -63,7 +63,7 @@ def format_metrics(metrics: Sequence[Metric]) -> list[str]:
 def _head(report: TokenizerReport) -> str:
     tokenizer, corpus, settings = report.tokenizer, report.corpus, report.settings
     name = f"{tokenizer.name}: " if tokenizer.name else ""
-    skipped = f", {corpus.num_skipped:,} rows skipped" if corpus.num_skipped else ""
+    skipped = f", {count_of(corpus.num_skipped, 'row')} skipped" if corpus.num_skipped else ""
     lines = [
         (
             f"tokenizer: {name}{tokenizer.model} of {tokenizer.num_tokens:,} tokens, "

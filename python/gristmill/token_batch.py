@@ -64,8 +64,8 @@ def check_num_threads(num_threads: int | None) -> int:
     return check_count("num_threads", num_threads, 1, MAX_THREADS)
 
 
-def check_tokenizer_type(tokenizer: object) -> None:
-    """Refuse what is no `gristmill.Tokenizer`, such as one of another package.
+def check_tokenizer_type(tokenizer: object, name: str = "tokenizer") -> None:
+    """Refuse what is no `gristmill.Tokenizer`, such as one of another package; `name` is the option's.
 
     Raises:
         TypeError: says what was given, and how to make one.
@@ -75,7 +75,7 @@ def check_tokenizer_type(tokenizer: object) -> None:
     kind = type(tokenizer)
     if not hasattr(kind, "fingerprint") or not hasattr(kind, "require_eos"):
         raise TypeError(
-            f"tokenizer is a {type(tokenizer).__name__} (expected gristmill.Tokenizer; its "
+            f"{name} is a {type(tokenizer).__name__} (expected gristmill.Tokenizer; its "
             "from_transformers, from_tokenizers, from_file and from_pretrained make one)"
         )
 

@@ -30,6 +30,7 @@ from gristmill.report import (
     TokenizerReport as TokenizerReport,
 )
 from gristmill.report_building import build_report
+from gristmill.text_table import count_of
 from gristmill.token_batch import check_num_threads, check_tokenizer_type, good_texts, is_skip
 from gristmill.tokenizer import Tokenizer
 from gristmill.vocabulary_report import byte_fallback_tokens
@@ -108,7 +109,7 @@ class TokenizerMeter:
     ) -> None:
         check_tokenizer_type(tokenizer)
         if reference is not None:
-            check_tokenizer_type(reference)
+            check_tokenizer_type(reference, "reference")
         if tokenizer.max_token_id >= _MAX_IDS:
             raise TokenizerError(
                 f"the largest id is {tokenizer.max_token_id} (expected less than {_MAX_IDS}: "
@@ -348,7 +349,7 @@ class TokenizerMeter:
         check_count("rare_below", rare_below, 1)
         if not self.totals["documents"]:
             raise EmptyCorpusError(
-                f"no text to measure on ({self.num_skipped} rows skipped; expected at least one text)"
+                f"no text to measure on ({count_of(self.num_skipped, 'row')} skipped; expected at least one text)"
             )
         return build_report(
             self,

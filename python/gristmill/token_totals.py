@@ -19,6 +19,7 @@ from gristmill.bootstrap import GroupBootstrap
 from gristmill.corpus import iter_batches
 from gristmill.errors import BadDocumentError, EmptyCorpusError
 from gristmill.report import Interval
+from gristmill.text_table import count_of
 from gristmill.token_batch import as_str
 from gristmill.tokenizer import Tokenizer
 
@@ -108,7 +109,7 @@ def count_tokens(
             np.add.at(token_sums[name], groups, np.diff(encoded.offsets))
     if not num_documents:
         raise EmptyCorpusError(
-            f"no text to count tokens of ({num_skipped} rows skipped; expected at least one text)"
+            f"no text to count tokens of ({count_of(num_skipped, 'row')} skipped; expected at least one text)"
         )
     return TokenTotals(
         documents=num_documents, num_skipped=num_skipped, bytes=byte_sums, tokens=token_sums, seed=seed

@@ -281,9 +281,14 @@ class _Recipe:
                 f"and {len(special)} special tokens)"
             )
 
-    def check_eos(self, eos_token: str) -> None:
+    def check_eos(self, eos_token: object) -> None:
         """Refuse an EOS that the trained tokenizer would not have; better now than after the training."""
         special = [str(getattr(token, "content", token)) for token in self.special_tokens]
+        if not isinstance(eos_token, str):
+            raise TypeError(
+                f"eos_token is {eos_token!r} of type {type(eos_token).__name__} (expected one of the special "
+                f"tokens: {special})"
+            )
         if eos_token not in special:
             raise TokenizerError(
                 f"eos_token is {eos_token!r} (expected one of the special tokens: {special})"
