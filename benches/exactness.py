@@ -241,6 +241,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="other strings for another seed")
     parser.add_argument("--installed", action="store_true", help="train on installed packages: no download")
     given = parser.parse_args()
+    if given.count < 1:
+        parser.error(f"--count {given.count} (expected 1 or more)")
     versions = {name: importlib.metadata.version(name) for name in ("tokenizers", "hypothesis")}
     result = run(given.count, given.seed, installed=given.installed)
     print(json.dumps(header("exact", versions) | result, indent=1))

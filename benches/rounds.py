@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import EOS_TOKEN, MEGABYTE, Corpus
-from packages import cache_folder, peer_folder
+from packages import cache_folder, peer_path
 from peers import PEERS, Peer
 
 HERE = Path(__file__).resolve().parent
@@ -145,7 +145,7 @@ def start_worker(peer: Peer, cell: Cell, folder: Path, may_download: bool) -> It
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(cell.num_threads))
     environment |= {"TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1", **dict(peer.environment)}
     if peer.folder is not None:
-        environment["PYTHONPATH"] = str(peer_folder(peer.folder, may_download=may_download))
+        environment |= peer_path(peer.folder, may_download=may_download)
     process = subprocess.Popen(
         [sys.executable, str(HERE / "worker.py"), json.dumps(job)],
         stdin=subprocess.PIPE,

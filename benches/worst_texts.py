@@ -46,6 +46,11 @@ def random_unicode(num_bytes: int) -> str:
     return drawn("".join(assigned))(num_bytes)
 
 
+def any_unicode(num_bytes: int) -> str:
+    """All code points but surrogates, evenly: three of four mean nothing in any version of Unicode."""
+    return drawn("".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000))(num_bytes)
+
+
 def emoji(num_bytes: int) -> str:
     """Families and professions: emoji joined by U+200D, skin tones and variation selectors among them."""
     rng = random.Random(SEED)
@@ -125,6 +130,7 @@ CASES: dict[str, Callable[[int], str]] = {
     "random digits": drawn("0123456789"),
     "punctuation": drawn(SIGNS),
     "random Unicode": random_unicode,
+    "random code points": any_unicode,
     "CJK": drawn("".join(map(chr, range(0x4E00, 0xA000)))),
     "emoji with joiners": emoji,
     "minified JavaScript": minified_javascript,

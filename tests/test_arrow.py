@@ -77,6 +77,8 @@ def shapes(rows: list[Any], kind: str, cuts: list[int], margin: int) -> Iterator
     yield "sliced table", pa.concat_tables([table, table]).slice(len(rows))
     batch = pa.record_batch({"number": other, "text": sliced})
     yield "record batch", batch
+    yield "one array, by the protocol alone", OnlyArray(sliced)
+    yield "one struct, by the protocol alone", OnlyArray(batch)
     yield "sliced record batch", pa.record_batch({"text": padded}).slice(margin, len(rows))
     yield "reader", pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
     # a slice whose struct has the offset, not its column

@@ -91,6 +91,26 @@ def test_bytes_are_counted_where_they_are_given(tiny_tokenizer: Tokenizer) -> No
     assert (packer.ledger.bytes, packer.ledger.documents_packed) == (67, 6)
 
 
+@pytest.mark.parametrize("method", ["push_documents", "pack_documents"])
+@pytest.mark.parametrize(
+    ("num_bytes", "error", "message"),
+    [
+        ([3, -5], ValueError, r"num_bytes\[1\] is -5 \(expected 0 to"),
+        ([2**63 - 1, 1], ValueError, r"num_bytes\[0\] is 9223372036854775807"),
+        ([1], ValueError, r"num_bytes has the shape \(1,\) \(expected \(2,\)"),
+        ([1.5, 2.5], TypeError, "num_bytes has the dtype float64"),
+    ],
+)
+def test_bytes_that_are_none_are_refused(
+    tiny_tokenizer: Tokenizer, method: str, num_bytes: list[int], error: type[Exception], message: str
+) -> None:
+    packer = Packer(tiny_tokenizer, 4)
+    before = packer.ledger
+    with pytest.raises(error, match=message):
+        getattr(packer, method)(np.arange(1, 7, dtype=np.uint16), [0, 2, 6], num_bytes)
+    assert packer.ledger == before
+
+
 @pytest.mark.parametrize(
     ("ids", "offsets", "error", "message"),
     [
@@ -121,13 +141,6 @@ def test_what_is_wrong_is_named_and_changes_nothing(
         packer.pack_documents(ids, offsets)
     assert packer.ledger == before
     assert packer.take_blocks().tolist() == [[1, tiny_tokenizer.require_eos()]]
-
-
-def test_sizes_that_do_not_fit_are_refused(tiny_tokenizer: Tokenizer) -> None:
-    packer = Packer(tiny_tokenizer, 2)
-    for use in (packer.pack_documents, packer.push_documents):
-        with pytest.raises(ValueError, match=r"there are 2 offsets for 2 documents"):
-            use(np.array([1, 2], np.uint16), [0, 2], [1, 2])
 
 
 def test_a_buffer_that_does_not_fit_is_refused(tiny_tokenizer: Tokenizer) -> None:

@@ -318,6 +318,12 @@ def test_an_end_that_a_piece_can_be_is_refused() -> None:
     ("change", "reason"),
     [
         (lambda content: content["added_tokens"].append(added("<w>", "single_word")), "single_word"),
+        (
+            # found inside of what the one before took, it would have nothing left to match
+            lambda content: content["added_tokens"].extend((added("<w>", "rstrip"), added("\n", "lstrip"))),
+            "begins with white space",
+        ),
+        (lambda content: content["added_tokens"].append(added("\n", "lstrip", "rstrip")), r'beside "\n"'),
         (lambda content: content.update(normalizer={"type": "NFKC"}), "NFKC"),
         (
             lambda content: content.update(
@@ -337,7 +343,7 @@ def test_what_is_not_covered_says_why(change: Callable[[Any], None], reason: str
     tokenizer = Tokenizer.from_str(json.dumps(content))
     assert str(tokenizer.engine) == "tokenizers"
     assert reason in tokenizer.engine.reason
-    assert_exact(tokenizer, ["x <w> e\u0301", *samples.TINY_CORPUS])
+    assert_exact(tokenizer, ["x <w> e\u0301", "a\n\nb", "\n\n", "<w> \n", *samples.TINY_CORPUS])
 
 
 def test_random_order_of_added_tokens_changes_nothing() -> None:

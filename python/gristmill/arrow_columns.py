@@ -1,9 +1,10 @@
 """Columns of text in Arrow memory as sources of documents: read where they lie, no value becomes an object.
 
     what                                                         seek    how it is read
-    has a length: Array, ChunkedArray, Table, RecordBatch, …     exact   all arrays taken at once, none copied
+    has a length (Array, ChunkedArray, Table, RecordBatch, …)    exact   all arrays taken at once, none copied
+    or gives one array (`__arrow_c_array__` alone)
     a datasets.Dataset, or a column of one                       exact   slices, through its Arrow format
-    has none: RecordBatchReader and other streams                none    array by array, once
+    else: RecordBatchReader and other streams                    none    array by array, once
 
 Anything counts that has `__arrow_c_array__` or `__arrow_c_stream__`, the Arrow PyCapsule interface. The
 compiled module reads it by itself, so pyarrow is not needed. Types: string, large_string, string_view,

@@ -123,7 +123,8 @@ def as_source(documents: object, text_column: str = "text") -> DocumentSource:
         source = _arrow_source(documents, text_column)
         if source is not None:
             return source
-    if hasattr(documents, "columns") and hasattr(documents, "dtypes"):
+    # The class is asked: a lazy frame would compute them.
+    if hasattr(type(documents), "columns") and hasattr(type(documents), "dtypes"):
         # a data frame iterates over the names of its columns, which would pass for documents
         raise TypeError(
             f"documents is a {type(documents).__name__} (expected a list or another iterable of texts: "
@@ -148,14 +149,14 @@ def _arrow_source(documents: object, text_column: str) -> DocumentSource | None:
     A `pandas.Series` of various objects is such a one: it is iterated over, and each value judged.
     """
     name = f"documents ({type(documents).__name__})"
-    if not hasattr(documents, "__len__"):
+    if not hasattr(documents, "__len__") and hasattr(documents, "__arrow_c_stream__"):
         return ArrowStreamSource(documents, name, text_column)
     try:
         return ArrowSource(documents, name, text_column)
     except GristmillError:
         raise
     except (TypeError, ValueError, ImportError):
-        if hasattr(documents, "columns") or not isinstance(documents, Iterable):
+        if hasattr(type(documents), "columns") or not isinstance(documents, Iterable):
             raise
         return None
 

@@ -6,6 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+# No document is larger, and the sums of them stay far below 2^63.
+_MAX_DOCUMENT_BYTES = 1 << 48
+
 # Kinds of bad rows, as ledgers count them, by the first words of the reason.
 _BAD_KINDS = {
     "null": "null",
@@ -115,3 +121,28 @@ def empty_message(source: str, skipped: Mapping[str, int]) -> str:
     rows = ", ".join(f"{count} {kind}" for kind, count in skipped.items())
     found = f"only rows that were skipped: {rows}" if rows else "nothing"
     return f"{source} has no document: {found} (expected at least one; an empty text counts)"
+
+
+def checked_num_bytes(num_bytes: object, num_documents: int) -> NDArray[np.int64]:
+    """Return `(num_documents,)` sizes of documents as int64.
+
+    Raises:
+        TypeError: no integers. ValueError: not one for each document, or one out of range.
+
+    Example:
+        >>> checked_num_bytes([3, -1], 2)
+        Traceback (most recent call last):
+        ValueError: num_bytes[1] is -1 (expected 0 to 281474976710656)
+    """
+    sizes = np.asarray(num_bytes)
+    if sizes.shape != (num_documents,):
+        raise ValueError(
+            f"num_bytes has the shape {sizes.shape} (expected ({num_documents},): one for each document)"
+        )
+    if sizes.size and sizes.dtype.kind not in "iu":
+        raise TypeError(f"num_bytes has the dtype {sizes.dtype} (expected an integer type)")
+    outside = np.flatnonzero((sizes < 0) | (sizes > _MAX_DOCUMENT_BYTES))
+    if outside.size:
+        place = int(outside[0])
+        raise ValueError(f"num_bytes[{place}] is {sizes[place]} (expected 0 to {_MAX_DOCUMENT_BYTES})")
+    return sizes.astype(np.int64)

@@ -26,7 +26,7 @@ from gristmill import _native
 from gristmill.blocks import BlockBatch as BlockBatch, PackedBlocks as PackedBlocks
 from gristmill.corpus import TextBatch, as_source, check_on_bad, iter_batches
 from gristmill.errors import BadDocumentError, ConfigError, EmptyCorpusError, TokenizerError
-from gristmill.ledger import Ledger as Ledger, count_bad, empty_message
+from gristmill.ledger import Ledger as Ledger, checked_num_bytes, count_bad, empty_message
 from gristmill.options import check_choice, check_count
 from gristmill.token_batch import check_num_threads, check_tokenizer_type, without_eos_inside
 from gristmill.tokenizer import Tokenizer
@@ -211,18 +211,23 @@ class Packer:
 
         Args:
             ids: `(num_tokens,)`, integers: all documents behind one another, as in a `TokenBatch`.
-            offsets: `(num_documents + 1,)`: document d is `ids[offsets[d]:offsets[d + 1]]`.
+            offsets: `(num_documents + 1,)`: document d is `ids[offsets[d]:offsets[d + 1]]`. Ids before the
+                first and behind the last belong to none, as in Arrow.
             num_bytes: `(num_documents,)`, their bytes for the ledger; 0 each where it is not given.
 
         Raises:
             TokenizerError: an id is outside of the vocabulary (which, and where), or `ids` is no array of
                 integers.
-            TypeError, ValueError: offsets that are no such bounds, or after `finish`. Nothing was appended.
+            TypeError, ValueError: offsets that are no such bounds, a number of bytes that is none, or after
+                `finish`. Nothing was appended.
         """
         self._refuse_finished()
         array = self.tokenizer.checked_ids(ids)
         bounds = np.asarray(offsets)
-        sizes = np.zeros(max(bounds.size - 1, 0), np.int64) if num_bytes is None else np.asarray(num_bytes)
+        num_documents = max(bounds.size - 1, 0)
+        sizes = np.zeros(num_documents, np.int64)
+        if num_bytes is not None:
+            sizes = checked_num_bytes(num_bytes, num_documents)
         self._native.push_documents(array, bounds, sizes)
 
     def pack_documents(
@@ -271,7 +276,7 @@ class Packer:
             num_tokens = array.size + len(offsets) + native.counters["tokens_carried"]
             out = np.empty((num_tokens // self.seq_length, self.seq_length), self.tokenizer.id_dtype)
         self._check_out(out)
-        sizes = None if num_bytes is None else np.asarray(num_bytes)
+        sizes = None if num_bytes is None else checked_num_bytes(num_bytes, max(len(offsets) - 1, 0))
         try:
             count = native.pack_documents(array, offsets, sizes, self.tokenizer.max_token_id, out)  # type: ignore[arg-type]
         except TokenizerError:

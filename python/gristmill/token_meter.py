@@ -348,9 +348,8 @@ class TokenizerMeter:
         """
         check_count("rare_below", rare_below, 1)
         if not self.totals["documents"]:
-            raise EmptyCorpusError(
-                f"no text to measure on ({count_of(self.num_skipped, 'row')} skipped; expected at least one text)"
-            )
+            skipped = count_of(self.num_skipped, "row")
+            raise EmptyCorpusError(f"no text to measure on ({skipped} skipped; expected at least one text)")
         return build_report(
             self,
             rare_below=rare_below,

@@ -365,7 +365,7 @@ class Tokenizer(Vocabulary):
         """Bound the memory of the engine's tables, and drop what they hold. A thread uses at least 30 KiB.
 
         Raises:
-            TypeError: no whole number. ConfigError: below 0.
+            TypeError: no whole number. ConfigError: below 0, or above 2**48.
 
         Example:
             >>> tokenizer.set_cache_bytes(64 * 2**20)

@@ -116,7 +116,8 @@ def _header(content: PageContent, sections: Sequence[Element]) -> Element:
     corpora = reports if content.comparison.axis == "corpora" else reports[:1]
     lines = [
         f"{corpus.name}: {count_of(corpus.documents, 'document')}, {corpus.bytes:,} bytes as UTF-8, "
-        f"{corpus.lines:,} lines" + (f", {count_of(corpus.num_skipped, 'row')} skipped" if corpus.num_skipped else "")
+        f"{corpus.lines:,} lines"
+        + (f", {count_of(corpus.num_skipped, 'row')} skipped" if corpus.num_skipped else "")
         for corpus in (report.corpus for report in corpora)
     ]
     links = element("ul", None)

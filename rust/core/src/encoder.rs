@@ -36,7 +36,7 @@ pub struct Encoder {
     cuts: Option<Arc<Cuts>>,
     /// Made when `encode_plainly` is called first.
     plain_merges: OnceLock<MergeTable>,
-    classes: ClassTable,
+    classes: Arc<ClassTable>,
     options: EncoderOptions,
     /// As in the options, until it is set anew.
     cache_bytes: AtomicUsize,
@@ -99,7 +99,7 @@ impl Encoder {
             cuts: (vocabulary.splitting() == Splitting::Whole).then(|| Arc::new(Cuts::new(&vocabulary))),
             plain_merges: OnceLock::new(),
             vocabulary,
-            classes: ClassTable::unicode_14(),
+            classes: Arc::new(ClassTable::unicode_14()),
             options,
             cache_bytes: AtomicUsize::new(options.cache_bytes),
             token_lengths: OnceLock::new(),
@@ -130,6 +130,11 @@ impl Encoder {
         })
     }
 
+    /// Take a table of classes that others have, too: what one learns, all know.
+    pub fn share_classes(&mut self, classes: Arc<ClassTable>) {
+        self.classes = classes;
+    }
+
     /// Hand in the classes of code points that Unicode 14 does not assign, after `UnicodeRestNeeded`.
     pub fn learn_classes(&self, classes: &[(u32, Class)]) {
         self.classes.learn(classes);
@@ -138,7 +143,7 @@ impl Encoder {
     /// Ask nobody: what Unicode 14 does not assign is neither letter nor number nor white space.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn take_the_rest_for_others(&mut self) {
-        self.classes = ClassTable::unicode_14_and_others();
+        self.classes = Arc::new(ClassTable::unicode_14_and_others());
     }
 
     /// The classes of code points, as far as they are known.

@@ -19,7 +19,7 @@
 //!
 //! Start with the plain forms, which define what each stage means: `split::Pieces`, `merge::MergeTable`, and
 //! `Encoder::encode_plainly`, which is the two in a row. The fast forms lie beside them: `split::classify` and
-//! `split::boundaries` find pieces by arithmetic on bit masks, 2 KB at a time; `piece_table` looks up 256 pieces at
+//! `split::boundaries` find pieces by arithmetic on bit masks, 2 KB at a time; `piece_table` looks up 512 pieces at
 //! once; `merge::ranked` merges in registers. [`Instructions`](instructions::Instructions) says what the machine has;
 //! tests run every stage with every set.
 //!

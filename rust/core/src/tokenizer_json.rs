@@ -94,6 +94,9 @@ impl<'a> TokenizerFile<'a> {
     /// The parts that decide ids, once everything else is known not to change them.
     pub(crate) fn covered(&self) -> Result<CoveredFile<'a>> {
         let model = &self.model;
+        if let Some(version) = self.top.read::<Value>("version")?.filter(|version| version != "1.0") {
+            return Err(unsupported(format!("its version is {version} (only \"1.0\" is covered)")));
+        }
         // Old files leave the type of a BPE model out; its merges tell.
         match model.read::<Cow<'_, str>>("type")?.as_deref() {
             Some("BPE") => {}

@@ -6,7 +6,6 @@
 //! texts (`ClassTable::unassigned_in`), asks, hands the answer in (`ClassTable::learn`) and calls again.
 //! The standard library is no oracle: `char::is_alphabetic` is not `\p{L}`.
 
-use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -136,8 +135,8 @@ impl ClassTable {
 
     /// The code points of some texts that have no class yet, each once.
     #[must_use]
-    pub fn unassigned_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<u32> {
-        let mut found = BTreeSet::new();
+    pub fn unassigned_in<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> CodePoints {
+        let mut found = CodePoints::default();
         for text in texts {
             // Never cancelled.
             let _ = self.add_unassigned(text, &mut found, &Cancel::default());
@@ -146,12 +145,7 @@ impl ClassTable {
     }
 
     /// Add those of one text. Nearly all of most texts is ASCII, and passed over.
-    pub(crate) fn add_unassigned(
-        &self,
-        text: &str,
-        found: &mut BTreeSet<u32>,
-        cancel: &Cancel,
-    ) -> Result<()> {
+    pub(crate) fn add_unassigned(&self, text: &str, found: &mut CodePoints, cancel: &Cancel) -> Result<()> {
         const STRIDE: usize = 1 << 7;
         let text = text.as_bytes();
         let mut start = 0;
@@ -193,6 +187,38 @@ impl ClassTable {
             0 => self.unknown,
             answer => Class::from_number(answer - 1),
         }
+    }
+}
+
+/// A set of code points: a bit for each of Unicode, made when the first one comes. A text may have half a million of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodePoints(Vec<u64>);
+
+impl CodePoints {
+    /// Add one; what lies past the end of Unicode is none.
+    pub fn insert(&mut self, code_point: u32) {
+        if self.0.is_empty() {
+            self.0 = vec![0; NUM_CODE_POINTS / 64];
+        }
+        if let Some(bits) = self.0.get_mut(code_point as usize / 64) {
+            *bits |= 1 << (code_point % 64);
+        }
+    }
+
+    /// Add all of another set.
+    pub fn add_all(&mut self, other: &Self) {
+        for code_point in other.iter() {
+            self.insert(code_point);
+        }
+    }
+
+    /// All of them, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        (0u32..).step_by(64).zip(&self.0).flat_map(|(first, &bits)| {
+            let next = |rest: &u64| Some(rest & (rest - 1)).filter(|&rest| rest != 0);
+            let rests = std::iter::successors(Some(bits).filter(|&bits| bits != 0), next);
+            rests.map(move |rest| first + rest.trailing_zeros())
+        })
     }
 }
 
@@ -296,18 +322,43 @@ mod tests {
     #[test]
     fn what_is_learned_completes_the_table_and_changes_nothing_of_it() {
         let table = ClassTable::unicode_14();
-        assert_eq!(table.unassigned_in(["a\u{1c8a}", "é", "\u{378}\u{1c8a}"]), [0x378, 0x1c8a].into());
+        let unassigned_in =
+            |texts: &[&str]| table.unassigned_in(texts.iter().copied()).iter().collect::<Vec<_>>();
+        assert_eq!(unassigned_in(&["a\u{1c8a}", "é", "\u{378}\u{1c8a}"]), [0x378, 0x1c8a]);
         table.learn(&[(0x1c8a, Class::Lower), (0x61, Class::Number), (u32::MAX, Class::Mark)]);
         table.learn(&[(0x1c8a, Class::Other)]);
         assert_eq!(table.of(0x1c8a), Class::Lower, "the first answer counts");
         assert_eq!(table.of(0x61), Class::Lower);
-        assert_eq!(table.unassigned_in(["a\u{1c8a}"]), BTreeSet::new());
+        assert_eq!(unassigned_in(&["a\u{1c8a}"]), [0_u32; 0]);
         let (compiled, others) = (ClassTable::unicode_14(), ClassTable::unicode_14_and_others());
         for code_point in (0..0x11_0000).filter(|&code_point| code_point != 0x1c8a) {
             assert_eq!(table.of(code_point), compiled.of(code_point));
             let class = compiled.of(code_point);
             let expected = if class == Class::Unassigned { Class::Other } else { class };
             assert_eq!(others.of(code_point), expected);
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(1_000))]
+
+        #[test]
+        fn a_set_of_code_points_is_a_set(
+            one in proptest::collection::vec(0..0x11_0040_u32, 0..40),
+            other in proptest::collection::vec(0..300_u32, 0..40),
+        ) {
+            let set = |members: &[u32]| {
+                let mut set = CodePoints::default();
+                for &member in members {
+                    set.insert(member);
+                }
+                set
+            };
+            let mut both = set(&one);
+            both.add_all(&set(&other));
+            let expected: std::collections::BTreeSet<u32> =
+                one.iter().chain(&other).copied().filter(|&member| member < 0x11_0000).collect();
+            proptest::prop_assert_eq!(both.iter().collect::<Vec<_>>(), Vec::from_iter(expected));
         }
     }
 

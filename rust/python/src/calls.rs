@@ -1,7 +1,9 @@
 //! Calls of the core without the GIL.
 
+use std::sync::{Arc, OnceLock};
+
 use gristmill_core::encoder::Encoder;
-use gristmill_core::unicode::Class;
+use gristmill_core::unicode::{Class, ClassTable};
 use gristmill_core::{Error, Result};
 use pyo3::prelude::*;
 
@@ -24,7 +26,7 @@ pub(crate) fn without_gil<R: Send>(
                 // What met it may be made of a text, and not in it.
                 let mut unassigned = py.detach(|| encoder.classes().unassigned_in(texts.iter().copied()));
                 unassigned.insert(code_point);
-                encoder.learn_classes(&classes_of(py, &Vec::from_iter(unassigned))?);
+                encoder.learn_classes(&classes_of(py, &unassigned.iter().collect::<Vec<_>>())?);
             }
             result => return result.map_err(|error| to_python(py, &error)),
         }
@@ -47,6 +49,12 @@ pub(crate) fn interruptible<R: Send>(
         })
     });
     raised.map_or(Ok(result), Err)
+}
+
+/// The classes of code points as this process knows them: each is asked for once.
+pub(crate) fn shared_classes() -> Arc<ClassTable> {
+    static SHARED: OnceLock<Arc<ClassTable>> = OnceLock::new();
+    Arc::clone(SHARED.get_or_init(|| Arc::new(ClassTable::unicode_14())))
 }
 
 /// The classes of some code points, from the installed `tokenizers`.

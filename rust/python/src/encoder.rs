@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::arrays::IdArray;
-use crate::calls::without_gil;
+use crate::calls::{shared_classes, without_gil};
 use crate::errors::{bad_document, guard, to_python};
 use crate::texts;
 
@@ -95,7 +95,8 @@ impl Encoder {
                 .detach(|| Vocabulary::from_json_with_head(tokenizer_json))
                 .map_err(|error| to_python(py, &error))?;
             let narrow = vocabulary.max_token_id() <= <u16 as TokenId>::MAX;
-            let core = py.detach(|| core::Encoder::with_options(vocabulary, options));
+            let mut core = py.detach(|| core::Encoder::with_options(vocabulary, options));
+            core.share_classes(shared_classes());
             Ok(Self { core, narrow, head })
         })
     }

@@ -1,5 +1,7 @@
 //! `MetricCounters`: what a tokenizer does to running text, in integers.
 
+use std::sync::Arc;
+
 use gristmill_core::metrics::noise::Noise;
 use gristmill_core::metrics::outliers::DocumentSize;
 use gristmill_core::metrics::{
@@ -13,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{IdArray, contiguous, integer_array, integers};
-use crate::calls::{classes_of, without_gil};
+use crate::calls::{classes_of, shared_classes, without_gil};
 use crate::encoder::Encoder;
 use crate::errors::{guard, to_python};
 use crate::texts;
@@ -23,7 +25,7 @@ use crate::texts;
 pub(crate) struct MetricCounters {
     core: core::MetricCounters,
     /// Of what was encoded elsewhere.
-    classes: ClassTable,
+    classes: Arc<ClassTable>,
 }
 
 /// Texts encoded elsewhere, as Python has them: texts, ids, offsets, spans.
@@ -48,7 +50,7 @@ impl MetricCounters {
         byte_fallback_ids.sort_unstable();
         let noises = noises.unwrap_or_default().iter().map(|name| noise(name)).collect::<PyResult<_>>()?;
         let options = MetricOptions { vocab_size, unknown_id, byte_fallback_ids, noises, noise_rate, seed };
-        Ok(Self { core: core::MetricCounters::new(options), classes: ClassTable::unicode_14() })
+        Ok(Self { core: core::MetricCounters::new(options), classes: shared_classes() })
     }
 
     /// Counters from `to_json`.
@@ -56,7 +58,7 @@ impl MetricCounters {
     fn from_json(py: Python<'_>, json: &str) -> PyResult<Self> {
         guard(|| {
             let core = core::MetricCounters::from_json(json).map_err(|error| to_python(py, &error))?;
-            Ok(Self { core, classes: ClassTable::unicode_14() })
+            Ok(Self { core, classes: shared_classes() })
         })
     }
 

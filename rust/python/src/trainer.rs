@@ -6,7 +6,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::calls::{classes_of, interruptible};
+use crate::calls::{classes_of, interruptible, shared_classes};
 use crate::errors::{guard, to_python};
 use crate::texts;
 
@@ -39,7 +39,7 @@ impl BpeTrainer {
     #[pyo3(signature = (max_memory=None, pre_tokenizer=None))]
     fn new(py: Python<'_>, max_memory: Option<u64>, pre_tokenizer: Option<&str>) -> PyResult<Self> {
         let splitting = pre_tokenizer.map_or(Ok(Splitting::Gpt2), |json| splitting(py, json))?;
-        Ok(Self(core::BpeTrainer::new(splitting, max_memory)))
+        Ok(Self(core::BpeTrainer::with_classes(splitting, shared_classes(), max_memory)))
     }
 
     /// Count the pieces of texts; returns the bad ones that were left out.

@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn pieces_are_those_of_the_regex(text in prop_oneof![text(), testing::text()]) {
         // Which characters Oniguruma knows beyond Unicode 14 is another question.
-        prop_assume!(ClassTable::unicode_14().unassigned_in([text.as_str()]).is_empty());
+        prop_assume!(ClassTable::unicode_14().unassigned_in([text.as_str()]).iter().next().is_none());
         for (name, regex, splitting) in KNOWN {
             let regex = Regex::new(regex).unwrap();
             prop_assert_eq!(split(*splitting, &text), split_by_oniguruma(&regex, &text), "{}", name);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // as in tests: a panic is what tells
 
+use std::sync::Arc;
+
 use super::position::Position;
 use super::{Arena, BpeTrainer, Budget, Cancel, Limits, Merger, Progress, Result, Tokens};
 use super::{PieceCounts, Splitting, Trained, TrainingOptions, reference};
@@ -25,7 +27,8 @@ pub(crate) fn fast(texts: &[&str], options: &TrainingOptions, bar: u64) -> impl 
 }
 
 fn counted(texts: &[&str]) -> Result<BpeTrainer> {
-    let mut trainer = BpeTrainer::with_classes(Splitting::Gpt2, ClassTable::unicode_14_and_others(), None);
+    let mut trainer =
+        BpeTrainer::with_classes(Splitting::Gpt2, Arc::new(ClassTable::unicode_14_and_others()), None);
     for some in texts.chunks(7) {
         trainer.push(some, 1, &mut || false)?;
     }

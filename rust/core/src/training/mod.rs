@@ -37,12 +37,11 @@ mod sketch;
 mod tests;
 mod tokens;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::resume_unwind;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::parallel::{self, Interrupted};
 use crate::split::Splitting;
-use crate::unicode::{Class, ClassTable};
+use crate::unicode::{Class, ClassTable, CodePoints};
 use arena::Arena;
 use budget::Budget;
 use count::PieceCounts;
@@ -122,7 +121,7 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct BpeTrainer {
     splitting: Splitting,
-    classes: ClassTable,
+    classes: Arc<ClassTable>,
     unassigned: Vec<u32>,
     /// One for each thread that has counted so far.
     counts: Vec<PieceCounts>,
@@ -135,10 +134,12 @@ impl BpeTrainer {
     /// Texts are cut as `splitting` says; `max_memory` limits what the trainer holds, in bytes.
     #[must_use]
     pub fn new(splitting: Splitting, max_memory: Option<u64>) -> Self {
-        Self::with_classes(splitting, ClassTable::unicode_14(), max_memory)
+        Self::with_classes(splitting, Arc::new(ClassTable::unicode_14()), max_memory)
     }
 
-    fn with_classes(splitting: Splitting, classes: ClassTable, max_memory: Option<u64>) -> Self {
+    /// As `new`, with a table of classes that others may have, too.
+    #[must_use]
+    pub fn with_classes(splitting: Splitting, classes: Arc<ClassTable>, max_memory: Option<u64>) -> Self {
         Self {
             splitting,
             classes,
@@ -182,7 +183,7 @@ impl BpeTrainer {
         self.check_not_spent()?;
         self.check_classes(texts, num_threads, &mut *interrupted)?;
         self.is_spent = true; // unless all goes well
-        let (splitting, classes, budget) = (self.splitting, &self.classes, &self.budget);
+        let (splitting, classes, budget) = (self.splitting, &*self.classes, &self.budget);
         let counts = Mutex::new(std::mem::take(&mut self.counts));
         let pieces: Vec<u64> = parallel::for_each_range(
             texts,
@@ -219,14 +220,18 @@ impl BpeTrainer {
     ) -> Result<()> {
         let classes = &self.classes;
         let look = |(): &mut (), range: Range<usize>, cancel: &Cancel| {
-            let mut found = BTreeSet::new();
+            let mut found = CodePoints::default();
             for text in &texts[range] {
                 classes.add_unassigned(text, &mut found, cancel)?;
             }
             Ok(found)
         };
         let found = parallel::for_each_range(texts, num_threads, interrupted, || (), look, |()| ())?;
-        self.unassigned = found.into_iter().flatten().collect::<BTreeSet<u32>>().into_iter().collect();
+        let mut all = CodePoints::default();
+        for found in &found {
+            all.add_all(found);
+        }
+        self.unassigned = all.iter().collect();
         match self.unassigned.first() {
             Some(&code_point) => Err(Error::UnicodeRestNeeded { code_point }),
             None => Ok(()),

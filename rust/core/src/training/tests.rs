@@ -21,7 +21,7 @@ fn all_classes() -> ClassTable {
 }
 
 fn new_trainer(max_memory: Option<u64>) -> BpeTrainer {
-    BpeTrainer::with_classes(Splitting::Gpt2, all_classes(), max_memory)
+    BpeTrainer::with_classes(Splitting::Gpt2, Arc::new(all_classes()), max_memory)
 }
 
 fn counted(texts: &[&str], num_threads: usize, max_memory: Option<u64>) -> Result<BpeTrainer> {

@@ -66,6 +66,19 @@ pub(super) fn preparation(
     if added.iter().all(|(token, _)| token.special) {
         return Ok(preparation);
     }
+    // Inside of the white space that a token took behind it, such a one is found with nothing left to match, or less.
+    let strips = |token: &&(&AddedToken, u32), left: bool| {
+        !token.0.special && (if left { token.0.lstrip } else { token.0.rstrip }) == Some(true)
+    };
+    let starts_white = |token: &&(&AddedToken, u32)| token.0.content.starts_with(char::is_whitespace);
+    if let Some((left, _)) = added.iter().find(|token| strips(token, true) && starts_white(token))
+        && let Some((right, _)) = added.iter().find(|token| strips(token, false))
+    {
+        return Err(unsupported(format!(
+            "it has the added token {:?} with lstrip, which begins with white space, beside {:?} with rstrip",
+            left.content, right.content
+        )));
+    }
     let (mut as_it_stands, mut after_normalizing) = (Vec::new(), Vec::new());
     for &(token, id) in added {
         let content = token.content.as_str();

@@ -196,6 +196,12 @@ fn what_is_not_covered_says_why() {
         ("/added_tokens", json!([added("<x>", &["single_word"])]), "\"<x>\" with single_word"),
         (
             "/added_tokens",
+            json!([added("<x>", &["rstrip"]), added("\n", &["lstrip"])]),
+            "\"\\n\" with lstrip, which begins with white space, beside \"<x>\" with rstrip",
+        ),
+        ("/version", json!("2.0"), "its version is \"2.0\""),
+        (
+            "/added_tokens",
             json!([added("<x>", &[]), added("<x>", &["lstrip"])]),
             "\"<x>\" twice, differently",
         ),
