@@ -51,7 +51,7 @@ def measure(options: Options) -> dict[str, Any]:
     """Measure every kind of text and number of threads, on both roads."""
     vocabulary = options.vocabularies[0] if options.vocabularies else "gpt2"
     cells = []
-    for kind in options.kinds:
+    for kind in options.kinds[: 1 if options.quick else None]:
         place = vocabulary_file(vocabulary, kind, installed=options.quick)
         megabytes = min(options.megabytes, MOST_MEGABYTES)
         corpus = read_corpus(kind, megabytes=megabytes, installed=options.quick)

@@ -41,6 +41,7 @@ PEER_NAMES = (
 )
 BOUNDED_NAMES = ("gristmill", "gigatoken", "gigatoken-cachefix", "fastokens", "snaptokens")
 QUICK_NAMES = ("gristmill", "gigatoken", "fastokens", "snaptokens")
+QUICK_CASES = ("spaces", "random letters", "random Unicode", "CJK", "ever-new words")
 ORDINARY = "ordinary text"
 # The small size, loading included, and the large one; one that would be over its limit is not begun.
 LIMIT_SECONDS = 6
@@ -61,7 +62,7 @@ def measure(options: Options) -> dict[str, Any]:
     all_threads = options.threads[:1] if options.quick else options.threads
     cells: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for case in [ORDINARY, *CASES]:
+        for case in [ORDINARY, *(QUICK_CASES if options.quick else CASES)]:
             files = [_write(case, size, Path(folder), options) for size in (small, large)]
             expected = _reference(files[0], vocabulary)
             own_large: str | None = None

@@ -22,7 +22,7 @@ from gristmill import _unicode
 from gristmill.tokenizer import Tokenizer
 
 answer = _unicode.classes_of
-_unicode.classes_of = lambda code_points: print(*map(hex, code_points)) or answer(code_points)
+_unicode.classes_of = lambda characters: print(*map(hex, map(ord, characters))) or answer(characters)
 json = open(sys.argv[1], encoding="utf-8").read()
 for text in ("a\\U000e0d0c \\u1c8ab", "\\u1c8a\\U000e0d0c", "\\U000e0d0d"):
     print(*Tokenizer.from_str(json).encode(text))
@@ -40,8 +40,9 @@ def test_the_classes_are_those_of_each_character_alone() -> None:
     """Every 97th code point of the planes that have some, in an order that mixes them."""
     code_points = [code for code in range(0, 0x32000, 97) if not 0xD800 <= code < 0xE000]
     mixed = sorted(code_points, key=lambda code: code * 2_654_435_761 % 2**32)
-    assert _unicode.classes_of(mixed) == [plain_class(code) for code in mixed]
-    assert _unicode.classes_of([]) == []
+    assert list(_unicode.classes_of("".join(map(chr, mixed)))) == [plain_class(code) for code in mixed]
+    assert _unicode.classes_of("\u0378\U000e0d0c\u0378") == b"\6\6\6"
+    assert _unicode.classes_of("") == b""
 
 
 def test_each_is_asked_for_once_in_a_process(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:

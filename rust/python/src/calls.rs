@@ -6,6 +6,7 @@ use gristmill_core::encoder::Encoder;
 use gristmill_core::unicode::{Class, ClassTable};
 use gristmill_core::{Error, Result};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::errors::to_python;
 
@@ -59,7 +60,9 @@ pub(crate) fn shared_classes() -> Arc<ClassTable> {
 
 /// The classes of some code points, from the installed `tokenizers`.
 pub(crate) fn classes_of(py: Python<'_>, code_points: &[u32]) -> PyResult<Vec<(u32, Class)>> {
-    let numbers: Vec<u8> =
-        py.import("gristmill._unicode")?.getattr("classes_of")?.call1((code_points.to_vec(),))?.extract()?;
-    Ok(code_points.iter().copied().zip(numbers.into_iter().map(Class::from_number)).collect())
+    let characters: String = code_points.iter().copied().filter_map(char::from_u32).collect();
+    let classes_of = py.import("gristmill._unicode")?.getattr("classes_of")?;
+    let numbers = classes_of.call1((&characters,))?.cast_into::<PyBytes>()?;
+    let classes = numbers.as_bytes().iter().copied().map(Class::from_number);
+    Ok(characters.chars().map(u32::from).zip(classes).collect())
 }
