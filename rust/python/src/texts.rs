@@ -51,6 +51,8 @@ impl Transcoded {
         ucs4::reserve(&mut transcoded.utf8, num_characters + num_characters / 8);
         let mut code_points = Vec::new();
         for (index, text) in not_ascii {
+            // A batch may have hundreds of megabytes of them, and Ctrl-C should not wait for their end.
+            text.py().check_signals()?;
             let before = transcoded.utf8.len();
             transcoded.ends.resize(index, before);
             if transcoded.append(instructions, text, &mut code_points)? {
@@ -75,6 +77,7 @@ impl Transcoded {
             return Ok(ucs4::append_utf8(instructions, code_points, &mut self.utf8));
         }
         for start in (0..len).step_by(CHARACTERS_AT_ONCE) {
+            text.py().check_signals()?;
             let part = substring(text, start, len.min(start + CHARACTERS_AT_ONCE))?;
             read_code_points(&part, code_points)?;
             if !ucs4::append_utf8(instructions, code_points, &mut self.utf8) {
