@@ -300,3 +300,53 @@ def test_the_suite_names_who_fails_and_stores_what_it_prints(tmp_path: Path) -> 
     assert (output / "report.md").read_text(encoding="utf-8").startswith("## exact")
     assert json.loads((output / "exact.json").read_text(encoding="utf-8"))["strings"] >= 5_000
     assert (output / "speed.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rounds", "0"], "0 (expected 1 or more)"),
+        (["--rounds", "-1"], "-1 (expected 1 or more)"),
+        (["--threads", "0"], "0 (expected 1 or more)"),
+        (["--megabytes", "nan"], "nan (expected a number above 0)"),
+        (["--megabytes", "0"], "0 (expected a number above 0)"),
+        (["--vocabularies", "gpt3"], "'gpt3' (expected gpt2 or trained-N"),
+        (["--output", "/dev/null/results"], "Not a directory"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_measured(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import options
+
+    with pytest.raises(SystemExit) as ended:
+        options.parse([*([] if "--output" in words else ["--output", str(tmp_path)]), *words], None)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_result_is_named_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import options
+
+    (tmp_path / "small.json").write_text("{", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        options.parse(["--output", str(tmp_path)], None)
+    assert f"{tmp_path / 'small.json'} is no JSON" in capsys.readouterr().err
+
+
+def test_a_peer_that_is_installed_is_taken_where_nothing_may_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import packages
+
+    monkeypatch.setenv("GRISTMILL_BENCH_CACHE", str(tmp_path))
+    pins = packages.read_pins(packages.list_file("isolated_peers"))
+    pinned = {pin.name: pin.version for pin in pins}
+    name = pins[0].name
+    monkeypatch.setattr(packages.importlib.metadata, "version", pinned.__getitem__)
+    assert packages.peer_path(name, may_download=False) == {}
+    pinned[name] = "0.0"
+    with pytest.raises(RuntimeError, match="not installed"):
+        packages.peer_path(name, may_download=False)

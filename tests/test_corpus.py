@@ -16,30 +16,20 @@ import datasets.distributed
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given, strategies as st
 from pyarrow import parquet
 from tests.block_order import Rows
+from tests.corpora import NUM_ROWS, TEXTS, generated_stream, table
 
 from gristmill import (
-    ConstantLengthDataset,
-    Tokenizer,
-    measure_tokenizer,
-    pack,
     streams,
-    train_tokenizer,
 )
-from gristmill.corpus import DocumentSource, OnBad, as_source, check_on_bad, iter_batches, take
+from gristmill.corpus import DocumentSource, as_source, check_on_bad, iter_batches, take
 from gristmill.errors import (
-    BadDocumentError,
     ConfigError,
-    EmptyCorpusError,
     MissingColumnError,
     ResumeError,
     SourceError,
 )
-
-NUM_ROWS = 50
-TEXTS = [f"text {number}" for number in range(NUM_ROWS)]
 
 
 @pytest.fixture(autouse=True)
@@ -82,19 +72,6 @@ def json_stream(tmp_path_factory: pytest.TempPathFactory) -> Any:
     file.write_text("".join(json.dumps({"text": text, "n": 1}) + "\n" for text in TEXTS), encoding="utf-8")
     cache = str(file.parent / "cache")
     return datasets.load_dataset("json", data_files=str(file), split="train", streaming=True, cache_dir=cache)
-
-
-def _rows(shards: list[int]) -> Iterator[dict[str, str]]:
-    for shard in shards:
-        yield from ({"text": text} for text in TEXTS[shard * 10 : shard * 10 + 10])
-
-
-def generated_stream() -> Any:
-    return datasets.IterableDataset.from_generator(_rows, gen_kwargs={"shards": list(range(5))})
-
-
-def table() -> Any:
-    return datasets.Dataset.from_dict({"text": TEXTS, "n": list(range(NUM_ROWS))})
 
 
 def read_all(source: DocumentSource, position: Any = None, per_read: int = 7) -> list[object]:
@@ -321,6 +298,18 @@ def test_what_holds_no_documents_is_refused(documents: object, error: type[Excep
             use(documents)  # type: ignore[operator]
 
 
+def test_a_lazy_frame_is_refused_without_being_computed() -> None:
+    class LazyFrame:
+        @property
+        def columns(self) -> list[str]:
+            raise AssertionError("computed")
+
+        dtypes = columns
+
+    with pytest.raises(TypeError, match=r"documents is a LazyFrame .*take the column"):
+        as_source(LazyFrame())
+
+
 def test_a_missing_column_names_what_is_there(json_stream: Any) -> None:
     mapped = generated_stream().map(lambda row: row, features=table().features)
     for documents in (table(), json_stream, mapped):
@@ -393,127 +382,6 @@ def test_nulls_come_through() -> None:
         assert read_all(as_source(documents)) == ["a", None, "b"]
 
 
-# Batches and the first n -------------------------------------------------------------------------------
-
-
-@given(
-    sizes=st.lists(st.integers(0, 5), max_size=6),
-    flat=st.booleans(),
-    batch_documents=st.integers(1, 40),
-    kind=st.sampled_from([list, iter, tuple, Rows]),
-)
-def test_batches_hold_all_documents_in_order(
-    sizes: list[int], flat: bool, batch_documents: int, kind: Callable[[list[Any]], object]
-) -> None:
-    numbers = iter(range(100))
-    parts = [[f"text {next(numbers)}" for _ in range(size)] for size in sizes]
-    documents = list(itertools.chain.from_iterable(parts))
-    batches = list(iter_batches(kind(documents if flat else parts), batch_documents=batch_documents))
-    assert [text for batch in batches for text in batch.texts] == documents
-    assert all(1 <= len(batch.texts) <= batch_documents for batch in batches)
-    starts = itertools.accumulate((len(batch.texts) for batch in batches), initial=0)
-    assert [batch.first_row for batch in batches] == list(starts)[:-1]
-
-
-def test_batches_of_data_sets_and_of_batched_streams() -> None:
-    stream = table().to_iterable_dataset(num_shards=3)
-    batched = [
-        generated_stream().batch(7),
-        generated_stream().batch(7).map(lambda row: row).filter(lambda row: True),
-        generated_stream().with_format("arrow").batch(7).with_format(None),
-        stream.batch(7),
-        stream.select_columns(["text"])
-        .map(lambda row: row | {"group": int(row["text"][5:]) // 7})
-        .batch(by_column="group"),
-    ]
-    for documents in (table(), generated_stream(), *batched, stream):
-        batches = list(iter_batches(documents, batch_documents=20))
-        assert [text for batch in batches for text in batch.texts] == TEXTS
-        assert [len(batch.texts) for batch in batches] == [20, 20, 10]
-
-
-LISTS = [{"text": ["a"]}, {"text": ["b", "c"]}]
-
-
-def _lists() -> Iterator[dict[str, list[str]]]:
-    yield from LISTS
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: LISTS,
-        lambda: iter(LISTS),
-        lambda: Rows(LISTS),
-        lambda: [{"text": ("a",)}, {"text": ("b", "c")}],
-        lambda: datasets.Dataset.from_list(LISTS),
-        lambda: datasets.Dataset.from_list(LISTS).to_iterable_dataset(),
-        lambda: datasets.IterableDataset.from_generator(_lists),
-        lambda: datasets.IterableDataset.from_generator(_lists).map(lambda row: row),
-    ],
-)
-def test_a_list_in_a_text_column_is_one_bad_document(
-    make: Callable[[], Any], tiny_tokenizer: Tokenizer
-) -> None:
-    """Everywhere alike: what counts documents must not count those inside of it."""
-    assert [len(batch.texts) for batch in iter_batches(make())] == [2]
-    reading: list[Callable[[Any, OnBad], object]] = [
-        lambda it, on_bad: pack(it, tiny_tokenizer, 8, on_bad=on_bad),
-        lambda it, on_bad: measure_tokenizer(tiny_tokenizer, it, on_bad=on_bad),
-        lambda it, on_bad: train_tokenizer(it, 260, on_bad=on_bad, show_progress=False),
-        lambda it, on_bad: list(ConstantLengthDataset(it, tiny_tokenizer, 8, on_bad=on_bad)),
-    ]
-    for read in reading:
-        with pytest.raises(BadDocumentError, match=r"row 0: .*(list|tuple)"):
-            read(make(), "error")
-    with pytest.raises(EmptyCorpusError, match="2 wrong type"):
-        pack(make(), tiny_tokenizer, 8, on_bad="skip")
-
-
-def test_lists_of_texts_and_rows_with_a_column_may_stand_side_by_side() -> None:
-    rows: list[object] = [["a", "b"], {"text": "c"}, (), [], "d", {"text": ["e"]}, ["f"]]
-    for documents in (rows, iter(rows), Rows(rows)):
-        (batch,) = iter_batches(documents)
-        assert batch.texts == ["a", "b", "c", "d", ["e"], "f"]
-    for size in (1, 2):
-        many = [[]] * 40 + [["a"]] + [[]] * 40
-        assert [batch.texts for batch in iter_batches(many, batch_documents=size)] == [["a"]]
-
-
-def test_long_documents_make_small_batches() -> None:
-    documents = ["x" * (1 << 24)] * 9
-    assert [len(batch.texts) for batch in iter_batches(documents)] == [2, 2, 2, 2, 1]
-
-
-def test_sources_have_names(json_stream: Any) -> None:
-    assert as_source(json_stream).name == "datasets.IterableDataset, json, split train"
-    assert as_source([]).name == "documents (list)"
-    assert as_source(iter([])).name == "documents (list_iterator)"
-
-
-def test_take_is_repeatable_and_has_a_length() -> None:
-    numbers = itertools.count()
-    first = take((f"text {number}" for number in numbers), 3)
-    assert (first, len(first), next(numbers)) == (TEXTS[:3], 3, 3)
-    assert list(first) == list(first)
-    assert take(TEXTS, 2) == TEXTS[:2]
-    assert take(TEXTS, 0) == []
-    assert take(TEXTS, 1000) == TEXTS
-    assert take(as_source(TEXTS), 2) == TEXTS[:2]
-    assert take(table(), 2) == [{"text": "text 0", "n": 0}, {"text": "text 1", "n": 1}]
-    stream = generated_stream()
-    users = iter(stream)
-    next(users)
-    assert take(stream, 2) == [{"text": "text 0"}, {"text": "text 1"}]
-    assert next(users) == {"text": "text 1"}
-
-
-@pytest.mark.parametrize("n", [-1, True, 2.0, "2", None])
-def test_take_refuses_what_is_no_count(n: Any) -> None:
-    with pytest.raises((ConfigError, TypeError), match=f"n is {n!r} "):
-        take(TEXTS, n)
-
-
 def test_options_are_checked() -> None:
     assert [check_on_bad(value) for value in ("error", "skip")] == ["error", "skip"]
     with pytest.raises(ConfigError, match="on_bad is 'ignore' \\(expected 'error' or 'skip'\\)"):
@@ -522,3 +390,9 @@ def test_options_are_checked() -> None:
         as_source(TEXTS, None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batch_documents is 0"):
         iter_batches(TEXTS, batch_documents=0)
+
+
+def test_sources_have_names(json_stream: Any) -> None:
+    assert as_source(json_stream).name == "datasets.IterableDataset, json, split train"
+    assert as_source([]).name == "documents (list)"
+    assert as_source(iter([])).name == "documents (list_iterator)"

@@ -24,6 +24,7 @@
 
 mod blocks;
 mod columns;
+mod counted_tokens;
 mod documents;
 mod edit_distance;
 mod hashing;
